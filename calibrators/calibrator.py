@@ -1,0 +1,15 @@
+"""What a calibrator is."""
+
+from typing import ClassVar, Protocol
+
+from onnxq.scheme import ActivationSchemes, Range
+from onnxq.statistics import TensorStatistics
+
+
+class Calibrator(Protocol):
+    """Chooses a range. ``histogram`` says whether it needs more than the exact extremes."""
+
+    histogram: ClassVar[bool]
+
+    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes) -> Range:
+        """The range to spend the integers on; ``schemes`` tells which grid it will become."""

@@ -1,0 +1,103 @@
+"""Run a graph with onnxruntime, watching tensors, batch by batch."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnxq.errors import ModelError
+from onnxq.samples import Batch, Samples
+from onnxq.statistics import TensorStatistics
+
+Array = NDArray[np.generic]
+BATCH_BYTES = 48 * 2**20  # of watched tensors at a time: large enough to be fast, small enough to forget
+LARGEST_BATCH = 32
+
+
+class Session:
+    """A model in onnxruntime on the CPU. ``optimize=False`` computes it node by node, as it is written."""
+
+    def __init__(self, model: onnx.ModelProto, *, optimize: bool = True, threads: int | None = None) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = threads or 0
+        options.enable_cpu_mem_arena = False  # an arena keeps the largest batch for ever
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
+        self.outputs = [output.name for output in model.graph.output]
+        try:
+            self._session: Any = ort.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime has a class of its own for every status code
+            raise ModelError(f"onnxruntime cannot load the model: {_clean(error)}") from error
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name. Raises ModelError with onnxruntime's reason."""
+        try:
+            return dict(zip(self.outputs, self._session.run(self.outputs, dict(feeds)), strict=True))
+        except Exception as error:  # as above
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+            raise ModelError(f"onnxruntime cannot run the model on {shapes}: {_clean(error)}") from error
+
+
+def _clean(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].removeprefix("[ONNXRuntimeError] : ")[:300]
+
+
+def with_outputs(model: onnx.ModelProto, tensors: Iterable[str], *, only: bool = False) -> onnx.ModelProto:
+    """A model that also returns inner ``tensors`` (or ``only`` those). Weights are not copied more than once."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    kept = {output.name for output in watched.graph.output}
+    if only:
+        del watched.graph.output[:]
+        kept = set()
+    inputs = {entry.name for entry in watched.graph.input}
+    watched.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in sorted(set(tensors)) if name not in kept | inputs
+    )
+    return watched
+
+
+def watch(
+    model: onnx.ModelProto,
+    tensors: Iterable[str],
+    samples: Samples,
+    *,
+    batch: int | None = None,
+    histogram: bool = True,
+    step: Callable[[int], None] = lambda done: None,
+) -> dict[str, TensorStatistics]:
+    """Statistics of ``tensors`` over all samples, in one pass and in memory that does not grow with their number.
+
+    ``batch=None`` chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done.
+    """
+    names = sorted(set(tensors))
+    session = Session(with_outputs(model, names, only=True))
+    size = batch or _choose_batch(session, samples, names)
+    found: dict[str, TensorStatistics] = {}
+    for part in samples.batches(size):
+        seen = {**part.feeds, **session.run(part.feeds)}
+        for name in names:
+            fresh = TensorStatistics.of(real_samples(seen[name], part).astype(np.float32, copy=False), histogram)
+            found[name] = found[name].merge(fresh) if name in found else fresh
+        step(part.start + part.count)
+    return found
+
+
+def _choose_batch(session: Session, samples: Samples, names: list[str]) -> int:
+    first = next(iter(samples.batches(1)))
+    seen = {**first.feeds, **session.run(first.feeds)}
+    weight = sum(seen[name].nbytes for name in names) or 1
+    return max(1, min(LARGEST_BATCH, BATCH_BYTES // weight))
+
+
+def real_samples(array: Array, part: Batch) -> Array:
+    """Without what only fills a fixed batch up."""
+    fed = next(iter(part.feeds.values())).shape[:1]
+    return array[: part.count] if fed and array.shape[:1] == fed and part.count < fed[0] else array

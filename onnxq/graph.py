@@ -1,0 +1,153 @@
+"""The few questions and edits every rewrite needs, and the one table of channel axes and weight layouts."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxq.errors import Declined
+
+HEAVY_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a heavy node keeps its weight: ``index`` of the input, axis of the output and of the input channels.
+
+    With ``groups`` > 1 the output channels of a Conv stay on ``out_axis``; a ConvTranspose has only the channels
+    of one group there, so one entry on it serves every group.
+    """
+
+    index: int
+    out_axis: int
+    in_axis: int
+    groups: int = 1
+
+
+def layout(node: gs.Node) -> Layout | None:
+    """The layout of a heavy node's constant weight, or None where both operands are computed."""
+    if node.op in ("Conv", "ConvTranspose", "Gemm"):
+        if not is_constant(node.inputs[1]):
+            return None
+        if node.op == "Gemm":
+            out = 0 if node.attrs.get("transB", 0) else 1
+            return Layout(1, out, 1 - out)
+        out = int(node.op == "ConvTranspose")
+        return Layout(1, out, 1 - out, int(node.attrs.get("group", 1)))
+    if node.op == "MatMul":
+        for index, right in ((1, True), (0, False)):
+            tensor = node.inputs[index]
+            if is_constant(tensor) and tensor.values.ndim >= 2:
+                rank = tensor.values.ndim
+                return Layout(index, rank - 1 if right else rank - 2, rank - 2 if right else rank - 1)
+    return None
+
+
+def is_constant(tensor: gs.Tensor) -> bool:
+    return isinstance(tensor, gs.Constant)
+
+
+def values(tensor: gs.Tensor, what: str) -> NDArray[np.generic]:
+    """The values of a constant. Raises Declined if it is computed at run time."""
+    if not is_constant(tensor):
+        raise Declined(f"its {what} is computed at run time")
+    return np.asarray(tensor.values)
+
+
+def producer(tensor: gs.Tensor) -> gs.Node | None:
+    return tensor.inputs[0] if tensor.inputs else None
+
+
+def readers(tensor: gs.Tensor) -> list[tuple[gs.Node, int]]:
+    """Every (node, input index) that reads the tensor, nodes of subgraphs included."""
+    found, seen = [], set()
+    for node in tensor.outputs:
+        if id(node) not in seen:
+            seen.add(id(node))
+            found += [(node, i) for i, entry in enumerate(node.inputs) if entry is tensor]
+    return found
+
+
+def is_output(graph: gs.Graph, tensor: gs.Tensor) -> bool:
+    return any(entry is tensor for entry in graph.outputs)
+
+
+def sole_producer(graph: gs.Graph, tensor: gs.Tensor, *ops: str) -> gs.Node | None:
+    """The node of one of ``ops`` that makes the tensor, if nothing but one node reads the tensor."""
+    node = producer(tensor)
+    if node is None or node.op not in ops or len(readers(tensor)) != 1 or is_output(graph, tensor):
+        return None
+    return node
+
+
+def sole_reader(graph: gs.Graph, tensor: gs.Tensor) -> gs.Node | None:
+    """The only node that reads the tensor, unless it is a graph output or read in a subgraph."""
+    found = readers(tensor)
+    if len(found) != 1 or is_output(graph, tensor) or not any(found[0][0] is node for node in graph.nodes):
+        return None
+    return found[0][0]
+
+
+def give(node: gs.Node, index: int, array: NDArray[np.generic], name: str) -> None:
+    """Let input ``index`` of the node (its next one, if it has fewer) be a new constant.
+
+    A new one, never a change in place: the old constant may have other readers.
+    """
+    constant = gs.Constant(name, np.ascontiguousarray(array))
+    if index < len(node.inputs):
+        node.inputs[index] = constant
+    else:
+        node.inputs.append(constant)
+
+
+def data_inputs(node: gs.Node) -> list[int]:
+    """Indices of the inputs that carry data: all of a sum's or a concat's, the first of every other operator's."""
+    if node.op in ("Add", "Sub", "Mul", "Div", "Concat", "Sum", "Max", "Min", "MatMul"):
+        return list(range(len(node.inputs)))
+    return [0] if node.inputs else []
+
+
+def bypass(graph: gs.Graph, node: gs.Node) -> None:
+    """Remove a node of one output: what made its first input now makes its output.
+
+    The output tensor survives, so the names and types of graph outputs do.
+    """
+    source, result = node.inputs[0], node.outputs[0]
+    maker = producer(source)
+    if maker is None or len(readers(source)) != 1 or is_output(graph, source):
+        raise Declined("its input has other readers")
+    maker.outputs[maker.outputs.index(source)] = result
+    node.inputs.clear()
+    node.outputs.clear()
+
+
+class Names:
+    """Gives names that no tensor or node of a graph has."""
+
+    def __init__(self, graph: gs.Graph) -> None:
+        self._taken = set(graph.tensors()) | {node.name for node in graph.nodes}
+
+    def fresh(self, base: str) -> str:
+        """``base``, or the first of base_1, base_2, ... that is free; it is taken from now on."""
+        name, count = base, 0
+        while name in self._taken:
+            count += 1
+            name = f"{base}_{count}"
+        self._taken.add(name)
+        return name
+
+
+def subgraph_nodes(node: gs.Node) -> Iterator[gs.Node]:
+    """Every node inside the bodies of an If, Loop or Scan."""
+    for attr in node.attrs.values():
+        if isinstance(attr, gs.Graph):
+            for inner in attr.nodes:
+                yield inner
+                yield from subgraph_nodes(inner)
+
+
+def tidy(graph: gs.Graph) -> None:
+    """Drop what nothing reads, keep every input of the interface, and sort."""
+    graph.cleanup(remove_unused_graph_inputs=False).toposort()

@@ -1,0 +1,253 @@
+"""From a graph and a backend's table to a plan.
+
+Linear layers start integer regions: their activations are quantized. Sums, concats, pools and data movers
+between such regions join them where the backend wants it, found as the greatest set in which each has integers on
+both sides. What follows the last linear layer (decode tails, detection heads) has no integer reader and
+so stays in float, whatever it is named.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxq.backends.backend import Backend, Reads, Rule
+from onnxq.errors import Declined
+from onnxq.graph import (
+    HEAVY_OPS,
+    data_inputs,
+    is_constant,
+    is_output,
+    layout,
+    producer,
+    readers,
+    sole_reader,
+    subgraph_nodes,
+)
+from onnxq.plan import Activation, Edge, Plan, Weight
+from onnxq.scheme import Scheme
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked of the plan. ``exclude`` are regular expressions searched in node names."""
+
+    exclude: tuple[str, ...] = ()
+    keep_float: tuple[str, ...] = ()
+
+    def refusal(self, node: gs.Node) -> str | None:
+        for pattern in self.exclude:
+            if re.search(pattern, node.name):
+                return f"excluded by {pattern!r}"
+        return f"{node.op} is kept in float on request" if node.op in self.keep_float else None
+
+
+@dataclass
+class _Sketch:
+    """A plan in the making."""
+
+    wanted: dict[str, set[Edge]] = field(default_factory=lambda: defaultdict(set))
+    written: dict[str, None] = field(default_factory=dict)
+    weights: dict[tuple[str, Scheme], set[Edge]] = field(default_factory=lambda: defaultdict(set))
+    floats: dict[str, str] = field(default_factory=dict)
+    grids: dict[str, str] = field(default_factory=dict)
+
+    def want(self, node: gs.Node, indices: Sequence[int]) -> None:
+        for index in indices:
+            self.wanted[node.inputs[index].name].add((node.name, index))
+
+
+def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
+    """The plan of ``graph`` for ``backend``; nothing in the graph changes."""
+    sketch = _Sketch()
+    for node in graph.nodes:
+        _place_layer(graph, node, backend, wishes, sketch)
+    _join_regions(graph, backend, wishes, sketch)
+    _place_sums(graph, backend, wishes, sketch)
+    _explain(graph, backend, wishes, sketch)
+    return _finish(sketch, backend)
+
+
+def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
+    rule = backend.rules.get(node.op)
+    if node.op not in HEAVY_OPS:
+        return
+    try:
+        if rule is None:
+            raise Declined(backend.refuses.get(node.op, f"{backend.title} has no integer {node.op}"))
+        if reason := wishes.refusal(node):
+            raise Declined(reason)
+        activations = _check_layer(node, backend)
+    except Declined as reason:
+        sketch.floats[node.name] = str(reason)
+        return
+    sketch.want(node, activations)
+    where = layout(node)
+    if where is not None:
+        scheme = backend.weight.along(where.out_axis)
+        sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
+    if rule.writes or (node.op == "MatMul" and backend.splits_bias and _feeds_bias(graph, node)):
+        sketch.written[partition_output(graph, node, backend).name] = None
+
+
+def _check_layer(node: gs.Node, backend: Backend) -> list[int]:
+    """Indices of the activations of a linear layer that can be integer. Raises Declined."""
+    where = layout(node)
+    operands = [0, 1]
+    if where is None:
+        if node.op != "MatMul":
+            raise Declined("its weight is computed at run time")
+        if not backend.products:
+            raise Declined(f"a product of two activations (attention) is faster in float on {backend.title}")
+    else:
+        operands.remove(where.index)
+        dtype = node.inputs[where.index].values.dtype
+        if dtype != np.float32:
+            raise Declined(f"its weight is {dtype}, not float32")
+        if not np.isfinite(node.inputs[where.index].values).all():
+            raise Declined("its weight holds NaN or infinity")
+    for index in operands:
+        if is_constant(node.inputs[index]):
+            raise Declined("both of its operands are constants")
+        if node.inputs[index].dtype not in (None, np.float32, np.dtype(np.float32)):
+            raise Declined(f"its input is {np.dtype(node.inputs[index].dtype)}, not float32")
+    return operands
+
+
+def _feeds_bias(graph: gs.Graph, node: gs.Node) -> bool:
+    reader = sole_reader(graph, node.outputs[0])
+    return reader is not None and reader.op == "Add" and any(is_constant(t) for t in reader.inputs)
+
+
+def partition_output(graph: gs.Graph, node: gs.Node, backend: Backend, index: int = 0) -> gs.Tensor:
+    """The node's output, or that of the activation which vanishes into the quantizer behind it."""
+    tensor = node.outputs[index]
+    reader = sole_reader(graph, tensor)
+    return reader.outputs[0] if reader is not None and reader.op in backend.absorbs else tensor
+
+
+def _maker(graph: gs.Graph, tensor: gs.Tensor, backend: Backend) -> gs.Node | None:
+    """The node whose partition output the tensor is."""
+    node = producer(tensor)
+    if node is not None and node.op in backend.absorbs and sole_reader(graph, node.inputs[0]) is node:
+        return producer(node.inputs[0])
+    return node
+
+
+def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
+    """Grow integer regions over the nodes between them: start with every candidate, drop those that lack integers
+    on a side, until none does."""
+    candidates = {
+        node.name: node
+        for node in graph.nodes
+        if _rule(backend, node).reads is Reads.ENCLOSED
+        and not wishes.refusal(node)
+        and not any(is_constant(node.inputs[i]) for i in data_inputs(node))
+    }
+
+    def integer(tensor: gs.Tensor) -> bool:
+        if tensor.name in sketch.written or tensor.name in sketch.wanted:
+            return True
+        maker = _maker(graph, tensor, backend)
+        return maker is not None and maker.name in candidates
+
+    def read_as_integer(tensor: gs.Tensor) -> bool:
+        return any(
+            (node.name, index) in sketch.wanted.get(tensor.name, ()) or node.name in candidates
+            for node, index in readers(tensor)
+        )
+
+    def enclosed(node: gs.Node) -> bool:
+        results = [partition_output(graph, node, backend, i) for i in range(len(node.outputs))]
+        return all(integer(node.inputs[i]) for i in data_inputs(node)) and any(map(read_as_integer, results))
+
+    while dropped := [name for name, node in candidates.items() if not enclosed(node)]:
+        for name in dropped:
+            del candidates[name]
+    for node in candidates.values():
+        sketch.want(node, data_inputs(node))
+        for index in range(len(node.outputs)):
+            result = partition_output(graph, node, backend, index)
+            sketch.written[result.name] = None
+            if _rule(backend, node).same_grid:
+                source = node.inputs[0].name
+                sketch.grids[result.name] = sketch.grids.get(source, source)
+
+
+def _place_sums(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
+    """Sums that fuse into a layer: the edges that are integer anyway, or the branch that does not fuse."""
+    for node in graph.nodes:
+        reads = _rule(backend, node).reads
+        if reads not in (Reads.AVAILABLE, Reads.SKIP) or wishes.refusal(node):
+            continue
+        if any(is_constant(tensor) for tensor in node.inputs):
+            continue
+        if reads is Reads.AVAILABLE:
+            sketch.want(node, [i for i, tensor in enumerate(node.inputs) if tensor.name in sketch.wanted])
+        elif partition_output(graph, node, backend).name in sketch.wanted:
+            sketch.want(node, _skip_branch(graph, node))
+
+
+def _skip_branch(graph: gs.Graph, node: gs.Node) -> list[int]:
+    """The inputs of a residual sum that do not fuse: all but the one made last by a layer of its own."""
+    order = {id(entry): i for i, entry in enumerate(graph.nodes)}
+    makers = [producer(tensor) for tensor in node.inputs]
+    fusing = [
+        i
+        for i, maker in enumerate(makers)
+        if maker is not None and maker.op in HEAVY_OPS and len(readers(node.inputs[i])) == 1
+    ]
+    if not fusing:
+        return []
+    last = max(fusing, key=lambda i: order.get(id(makers[i]), -1))
+    return [i for i in range(len(node.inputs)) if i != last]
+
+
+def _rule(backend: Backend, node: gs.Node) -> Rule:
+    """The rule of an operator that is not a linear layer; no rule is one that never applies."""
+    return backend.rules.get(node.op, Rule(Reads.ALWAYS)) if node.op not in HEAVY_OPS else Rule(Reads.ALWAYS)
+
+
+def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
+    """A reason for every node that computes in float."""
+    integer = {name for edges in sketch.wanted.values() for name, _ in edges}
+    for node in graph.nodes:
+        for inner in subgraph_nodes(node):
+            if inner.op in HEAVY_OPS:
+                sketch.floats.setdefault(
+                    inner.name or f"{node.name}/{inner.op}", f"inside the {node.op} {node.name!r}, whose body is left alone"
+                )
+        absorbed = node.op in backend.absorbs and node.outputs[0].name in {*sketch.written, *sketch.wanted}
+        if node.name in integer or node.name in sketch.floats or absorbed:
+            continue
+        if not any(t.dtype in (np.float32, np.float16, np.float64) for t in node.outputs):
+            continue
+        sketch.floats[node.name] = wishes.refusal(node) or _float_reason(graph, node, backend)
+
+
+def _float_reason(graph: gs.Graph, node: gs.Node, backend: Backend) -> str:
+    if node.op not in backend.rules:
+        return backend.refuses.get(node.op, f"{node.op}: {backend.title} computes it in float")
+    if any(is_output(graph, tensor) for tensor in node.outputs):
+        return f"{node.op}: its result is an output of the model"
+    return f"{node.op}: not between integer layers on both sides"
+
+
+def _finish(sketch: _Sketch, backend: Backend) -> Plan:
+    activations = {
+        name: Activation(
+            name,
+            backend.activation,
+            sketch.grids.get(name, name),
+            None if name in sketch.written else frozenset(sketch.wanted[name]),
+        )
+        for name in {**sketch.wanted, **sketch.written}
+        if name in sketch.written or sketch.wanted[name]
+    }
+    weights = tuple(
+        Weight(tensor, scheme, frozenset(edges)) for (tensor, scheme), edges in sketch.weights.items()
+    )
+    return Plan(activations, weights, sketch.floats)

@@ -1,0 +1,133 @@
+"""Integers for reals: ``q = clip(round(x / scale) + zero_point)`` and ``x ≈ (q - zero_point) * scale``.
+
+White paper (arXiv 2106.08295), eq. 4 to 7. Rounding is half to even, as ONNX QuantizeLinear does.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
+
+SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A choice of integer grid; ``axis=None`` is one grid per tensor.
+
+    A grid of fewer than 8 bits is stored in 8. A symmetric grid has zero point 0 and leaves the lowest
+    signed integer unused, so that a value and its negative are both on it.
+    """
+
+    signed: bool
+    symmetric: bool
+    bits: int = 8
+    axis: int | None = None
+
+    @property
+    def dtype(self) -> np.dtype[np.integer]:
+        return np.dtype(np.int8 if self.signed else np.uint8)
+
+    @property
+    def lowest(self) -> int:
+        if not self.signed:
+            return 0
+        return -(2 ** (self.bits - 1)) + int(self.symmetric)
+
+    @property
+    def highest(self) -> int:
+        return 2 ** (self.bits - int(self.signed)) - 1
+
+    def along(self, axis: int | None) -> "Scheme":
+        return replace(self, axis=axis)
+
+    def __str__(self) -> str:
+        kind = "symmetric" if self.symmetric else "asymmetric"
+        where = "per tensor" if self.axis is None else f"per channel (axis {self.axis})"
+        return f"{'i' if self.signed else 'u'}{self.bits} {kind} {where}"
+
+
+@dataclass(frozen=True)
+class Range:
+    """The reals a grid must hold: ``low`` and ``high``, scalars or one per channel."""
+
+    low: Floats
+    high: Floats
+
+    @staticmethod
+    def of(low: float, high: float) -> "Range":
+        return Range(np.asarray(low, np.float64), np.asarray(high, np.float64))
+
+
+LOPSIDED = 0.5  # a symmetric grid spends half its integers on the shorter side; below this, an asymmetric one
+# has steps at most 3/4 as wide
+
+
+@dataclass(frozen=True)
+class ActivationSchemes:
+    """The grid a backend wants for an activation, by what its range turns out to be: ``non_negative``,
+    ``lopsided`` (one side reaches less than half as far as the other, as after SiLU and GELU), or ``signed``."""
+
+    non_negative: Scheme
+    signed: Scheme
+    lopsided: Scheme
+
+    def of(self, found: Range) -> Scheme:
+        low, high = float(np.min(found.low)), float(np.max(found.high))
+        if low >= 0:
+            return self.non_negative
+        return self.lopsided if min(-low, high) < LOPSIDED * max(-low, high) else self.signed
+
+
+@dataclass(frozen=True)
+class QParams:
+    """``scale`` float32 and ``zero_point`` of the scheme's dtype: scalars, or one per channel."""
+
+    scheme: Scheme
+    scale: NDArray[np.float32]
+    zero_point: Integers
+
+
+def qparams(scheme: Scheme, found: Range) -> QParams:
+    """The grid of ``scheme`` that covers ``found`` and zero; a range of nothing but zero gets scale 1."""
+    low = np.minimum(np.asarray(found.low, np.float64), 0)
+    high = np.maximum(np.asarray(found.high, np.float64), 0)
+    if scheme.symmetric:
+        # An unsigned symmetric grid (zero point 0) holds what is not negative; the rest is clipped.
+        reach = high if not scheme.signed else np.maximum(-low, high)
+        scale = _positive(reach / scheme.highest)
+        return QParams(scheme, scale, np.zeros(scale.shape, scheme.dtype))
+    scale = _positive((high - low) / (scheme.highest - scheme.lowest))
+    zero = np.clip(np.rint(scheme.lowest - low / scale), scheme.lowest, scheme.highest)
+    return QParams(scheme, scale, np.asarray(zero, scheme.dtype))
+
+
+def _positive(scale: Floats) -> NDArray[np.float32]:
+    """Engines refuse a scale that is not positive; nothing but zeros has any scale."""
+    return np.asarray(np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1), np.float32)
+
+
+def quantize(values: Floats, params: QParams) -> Integers:
+    """The nearest integers of the grid, clipped to it; same shape as ``values``."""
+    scale, zero = _aligned(params, values.ndim)
+    scheme = params.scheme
+    integers = np.clip(np.rint(values / scale) + zero, scheme.lowest, scheme.highest)
+    return integers.astype(scheme.dtype)
+
+
+def dequantize(integers: Integers, params: QParams) -> NDArray[np.float32]:
+    """The reals the integers stand for, float32."""
+    scale, zero = _aligned(params, integers.ndim)
+    return ((integers.astype(np.float32) - zero) * scale).astype(np.float32)
+
+
+def _aligned(params: QParams, rank: int) -> tuple[Floats, Floats]:
+    zero = params.zero_point.astype(np.float32)
+    if params.scheme.axis is None:
+        return params.scale, zero
+    shape = [1] * rank
+    shape[params.scheme.axis] = -1
+    return params.scale.reshape(shape), zero.reshape(shape)

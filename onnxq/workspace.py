@@ -1,0 +1,77 @@
+"""What flows through the pipeline: the graph, its plan, what is known of its tensors, and the ledger."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Protocol
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from onnxq.backends.backend import Backend
+from onnxq.ledger import Ledger
+from onnxq.model import export
+from onnxq.plan import Plan, Weight
+from onnxq.samples import Samples
+from onnxq.scheme import Integers, QParams
+from onnxq.statistics import TensorStatistics
+
+Progress = Callable[[str, int, int | None], None]
+"""Told (stage, done, total) as long work goes on; ``total`` is None while it is not known."""
+
+
+def silent(stage: str, done: int, total: int | None) -> None:
+    """A Progress that shows nothing."""
+
+
+@dataclass(frozen=True)
+class RoundedWeight:
+    """The integers chosen for a weight, in the weight's shape, and their grid."""
+
+    integers: Integers
+    params: QParams
+
+
+@dataclass
+class Workspace:
+    """The state passes work on. ``fork`` gives another backend its own copy of all that passes change."""
+
+    graph: gs.Graph
+    source: onnx.ModelProto
+    samples: Samples
+    backend: Backend
+    batch: int | None = None
+    plan: Plan = field(default_factory=Plan)
+    statistics: dict[str, TensorStatistics] = field(default_factory=dict)
+    activations: dict[str, QParams] = field(default_factory=dict)
+    weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
+    progress: Progress = silent
+
+    def fork(self, backend: Backend) -> "Workspace":
+        return replace(
+            self,
+            graph=self.graph.copy(),
+            backend=backend,
+            statistics=dict(self.statistics),
+            activations={},
+            weights={},
+            ledger=self.ledger.copy(),
+        )
+
+    def model(self) -> onnx.ModelProto:
+        """The graph as it stands, as a model."""
+        return export(self.graph, self.source)
+
+
+class Pass(Protocol):
+    """One rewrite. It returns whether it changed anything; run twice, it changes nothing the second time."""
+
+    name: ClassVar[str]
+
+    def __call__(self, workspace: Workspace) -> bool: ...
+
+
+class FloatRewrite(Pass, Protocol):
+    """A pass that keeps the function: each float output must stay within ``tolerance_db`` (SQNR) of what it was."""
+
+    tolerance_db: ClassVar[float]

@@ -1,0 +1,108 @@
+"""Choose a grid for every planned activation, from statistics collected once for all backends."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from onnxq.calibrators import CALIBRATORS, Calibrator
+from onnxq.errors import DataError, RecipeError, unknown
+from onnxq.execute import watch
+from onnxq.passes.plan import nothing_to_quantize
+from onnxq.plan import Plan
+from onnxq.scheme import Range, qparams
+from onnxq.statistics import TensorStatistics
+from onnxq.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """``activations``: the calibrator; ``percentile``: what the percentile calibrator keeps on each side."""
+
+    activations: str = "mse"
+    percentile: float | None = None
+    name: ClassVar[str] = "calibrate"
+
+    def __post_init__(self) -> None:
+        if self.activations not in CALIBRATORS:
+            raise RecipeError(f"activations: {unknown('calibrator', self.activations, CALIBRATORS)}")
+        if self.percentile is not None and self.activations != "percentile":
+            raise RecipeError(f"percentile: the calibrator is {self.activations!r}; it must be 'percentile'")
+
+    def calibrator(self) -> Calibrator:
+        """The calibrator with its options."""
+        options = {} if self.percentile is None else {"percentile": self.percentile}
+        return CALIBRATORS[self.activations](**options)
+
+    def __call__(self, workspace: Workspace) -> bool:
+        calibrator = self.calibrator()
+        collect(workspace, workspace.plan.watched, calibrator.histogram)
+        workspace.plan = _without_unusable(workspace)
+        found = {}
+        for tensor, entry in workspace.plan.activations.items():
+            statistics = workspace.statistics[entry.grid]
+            chosen = calibrator.range(statistics, entry.schemes)
+            found[tensor] = qparams(entry.schemes.of(chosen), chosen)
+            if tensor == entry.grid:
+                _tell_clipping(workspace, tensor, statistics, chosen)
+        changed = found.keys() != workspace.activations.keys()
+        workspace.activations = found
+        return changed
+
+
+def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> None:
+    """Watch those tensors that are not known yet. Raises DataError if the samples are empty or all zero."""
+    known = workspace.statistics
+    missing = [t for t in tensors if t not in known or (histogram and known[t].counts is None)]
+    if not missing:
+        return
+    inputs = [tensor.name for tensor in workspace.graph.inputs if tensor.dtype == np.float32]
+    total = workspace.samples.count
+    found = watch(
+        workspace.model(),
+        {*missing, *inputs},
+        workspace.samples,
+        batch=workspace.batch,
+        histogram=histogram,
+        step=lambda done: workspace.progress("calibrate", done, total),
+    )
+    if inputs and not any(found[name].excited for name in inputs):
+        raise DataError(
+            f"{workspace.samples.description}: every value of input {inputs[0]!r} is zero, so no range can be measured. "
+            "Give samples like those the model will see."
+        )
+    known.update(found)
+
+
+def _without_unusable(workspace: Workspace) -> Plan:
+    """The plan without tensors that no grid fits: never excited, infinite, or not a number."""
+    reasons = {}
+    for tensor in sorted(workspace.plan.watched):
+        statistics = workspace.statistics[tensor]
+        if not statistics.finite:
+            reasons[tensor] = f"the samples make its activation {tensor!r} infinite or NaN"
+        elif not statistics.excited:
+            reasons[tensor] = f"its activation {tensor!r} is zero on every sample, so it has no range"
+    for tensor, reason in reasons.items():
+        workspace.ledger.add("warning", "calibrate", tensor, f"left in float: {reason}")
+    plan = workspace.plan.without(reasons)
+    if not plan.weights:
+        raise DataError(f"{workspace.samples.description}: {nothing_to_quantize(workspace, dict(plan.floats))}")
+    return plan
+
+
+def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatistics, chosen: Range) -> None:
+    low, high = float(chosen.low), float(chosen.high)
+    if statistics.counts is None or (low <= statistics.low and high >= statistics.high):
+        return
+    values, counts = statistics.histogram()
+    outside = counts[(values < low) | (values > high)].sum() / counts.sum()
+    if outside:
+        workspace.ledger.add(
+            "clipped",
+            "calibrate",
+            tensor,
+            f"{100 * outside:.3g} % of values lie outside [{low:.4g}, {high:.4g}] "
+            f"and are clipped to it; all lie in [{statistics.low:.4g}, {statistics.high:.4g}]",
+        )

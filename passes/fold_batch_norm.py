@@ -1,0 +1,69 @@
+"""``BatchNormalization(Conv(x, w, b))`` becomes ``Conv(x, w * k, b * k + s)`` and
+``Conv(BatchNormalization(x), w, b)`` becomes ``Conv(x, w * k, b + sum(w * s))``
+with ``k = gamma / sqrt(var + epsilon)`` and ``s = beta - mean * k`` (white paper, sect. 3.1).
+
+The same for ConvTranspose (after only), Gemm and MatMul.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxq.channels import Vector, output_channels, scale_input_channels, scale_output_channels
+from onnxq.errors import Declined
+from onnxq.graph import HEAVY_OPS, bypass, sole_producer, sole_reader, tidy, values
+from onnxq.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class FoldBatchNorm:
+    """Fold every BatchNormalization that has a linear layer beside it into that layer."""
+
+    name: ClassVar[str] = "fold_batch_norm"
+    tolerance_db: ClassVar[float] = 80.0
+
+    def __call__(self, workspace: Workspace) -> bool:
+        graph, folded = workspace.graph, 0
+        for norm in [node for node in graph.nodes if node.op == "BatchNormalization"]:
+            try:
+                fold(graph, norm)
+                folded += 1
+            except Declined as reason:
+                workspace.ledger.add("declined", self.name, norm.name, str(reason), norm.op)
+        if folded:
+            tidy(graph)
+            workspace.ledger.add("changed", self.name, "graph", f"{folded} batch norms folded into their layer")
+        return folded > 0
+
+
+def fold(graph: gs.Graph, norm: gs.Node) -> None:
+    """Fold into the layer before, else into the one after. Raises Declined."""
+    if norm.attrs.get("training_mode", 0) or len(norm.outputs) > 1:
+        raise Declined("it is in training mode")
+    factor, shift = affine(norm)
+    layer = sole_producer(graph, norm.inputs[0], *HEAVY_OPS)
+    if layer is not None:
+        if output_channels(layer) != len(factor):
+            raise Declined(f"its channels are not those of {layer.name!r}")
+        scale_output_channels(layer, factor, shift)
+        bypass(graph, norm)
+        return
+    layer = sole_reader(graph, norm.outputs[0])
+    if layer is None or layer.op not in HEAVY_OPS or layer.inputs[0] is not norm.outputs[0]:
+        raise Declined("no layer to fold into: neither its only input nor its only reader is a linear layer")
+    scale_input_channels(layer, factor, shift)
+    layer.inputs[0] = norm.inputs[0]
+    norm.inputs.clear()
+    norm.outputs.clear()
+
+
+def affine(norm: gs.Node) -> tuple[Vector, Vector]:
+    """``k`` and ``s``, each [channels] float64."""
+    gamma, beta, mean, variance = (
+        values(tensor, what).astype(np.float64)
+        for tensor, what in zip(norm.inputs[1:], ("scale", "bias", "mean", "variance"), strict=True)
+    )
+    factor = gamma / np.sqrt(variance + norm.attrs.get("epsilon", 1e-5))
+    return factor, beta - mean * factor

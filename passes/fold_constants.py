@@ -1,0 +1,50 @@
+"""What depends on no input is computed once: constants, and the shape arithmetic exporters leave behind."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onnxq.graph import tidy
+from onnxq.workspace import Workspace
+
+LARGEST = 64 * 2**20  # bytes; a model may ask to expand a constant without bound
+
+
+@dataclass(frozen=True)
+class FoldConstants:
+    """Replace constant subgraphs by their values, and drop nodes that nothing reads."""
+
+    name: ClassVar[str] = "fold_constants"
+    tolerance_db: ClassVar[float] = 100.0
+
+    def __call__(self, workspace: Workspace) -> bool:
+        graph = workspace.graph
+        before = len(graph.nodes)
+        with hushed():
+            graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=True, partitioning="basic")
+        tidy(graph)
+        removed = before - len(graph.nodes)
+        if removed:
+            workspace.ledger.add("changed", self.name, "graph", f"{removed} constant or unread nodes removed")
+        return removed > 0
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Folding runs pieces of the model in sessions of graphsurgeon's own, whose warnings tell the user nothing."""
+    import onnxruntime
+    from onnx_graphsurgeon.logger import G_LOGGER
+
+    severity = G_LOGGER.severity
+    G_LOGGER.severity = logging.ERROR
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # overflow while a mask is folded is what the model wants
+            yield
+    finally:
+        onnxruntime.set_default_logger_severity(2)
+        G_LOGGER.severity = severity

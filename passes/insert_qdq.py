@@ -1,0 +1,77 @@
+"""``x`` becomes ``DequantizeLinear(QuantizeLinear(x))`` where the plan says so, and weights become integers
+behind a DequantizeLinear. Readers that want floats keep reading ``x``.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxq.graph import Names, is_output, readers, tidy
+from onnxq.plan import Activation, Weight
+from onnxq.scheme import QParams
+from onnxq.workspace import RoundedWeight, Workspace
+
+
+@dataclass(frozen=True)
+class InsertQdq:
+    """Write the plan into the graph."""
+
+    name: ClassVar[str] = "insert_qdq"
+
+    def __call__(self, workspace: Workspace) -> bool:
+        graph = workspace.graph
+        tensors = graph.tensors()
+        if any(node.op == "DequantizeLinear" for node in graph.nodes):
+            return False
+        names = Names(graph)
+        for entry in workspace.plan.activations.values():
+            quantize_activation(graph, names, tensors[entry.tensor], entry, workspace.activations[entry.tensor])
+        for weight, rounded in workspace.weights.items():
+            dequantize_weight(graph, names, tensors[weight.tensor], weight, rounded)
+        tidy(graph)
+        return bool(workspace.plan.activations or workspace.weights)
+
+
+def quantize_activation(
+    graph: gs.Graph, names: Names, tensor: gs.Tensor, entry: Activation, params: QParams
+) -> None:
+    """Put Q and DQ behind ``tensor`` for the readers of ``entry``. An output of the graph keeps its name."""
+    edges = [
+        (node, index)
+        for node, index in readers(tensor)
+        if entry.readers is None or (node.name, index) in entry.readers
+    ]
+    source, result = tensor, gs.Variable(names.fresh(f"{tensor.name}/dequantized"), np.float32, tensor.shape)
+    if entry.readers is None and is_output(graph, tensor):
+        source, result = gs.Variable(names.fresh(f"{tensor.name}/float"), np.float32, tensor.shape), tensor
+        maker = tensor.inputs[0]
+        maker.outputs[maker.outputs.index(tensor)] = source
+    grid = _constants(tensor.name, params)
+    integers = gs.Variable(names.fresh(f"{tensor.name}/quantized"), params.scheme.dtype, tensor.shape)
+    for node, index in edges:
+        node.inputs[index] = result
+    for op, given, made in (("QuantizeLinear", source, integers), ("DequantizeLinear", integers, result)):
+        graph.nodes.append(gs.Node(op, names.fresh(f"{tensor.name}/{op}"), inputs=[given, *grid], outputs=[made]))
+
+
+def dequantize_weight(
+    graph: gs.Graph, names: Names, tensor: gs.Tensor, weight: Weight, rounded: RoundedWeight
+) -> None:
+    """Let the readers of ``weight`` read its integers through a DequantizeLinear."""
+    params = rounded.params
+    stored = gs.Constant(names.fresh(f"{tensor.name}/quantized"), rounded.integers)
+    result = gs.Variable(names.fresh(f"{tensor.name}/dequantized"), np.float32, rounded.integers.shape)
+    attrs = {} if params.scheme.axis is None else {"axis": params.scheme.axis}
+    for node, index in readers(tensor):
+        if (node.name, index) in weight.readers:
+            node.inputs[index] = result
+    name = names.fresh(f"{tensor.name}/DequantizeLinear")
+    inputs = [stored, *_constants(stored.name.removesuffix("/quantized"), params)]
+    graph.nodes.append(gs.Node("DequantizeLinear", name, attrs, inputs, [result]))
+
+
+def _constants(name: str, params: QParams) -> list[gs.Constant]:
+    """Scale and an explicit zero point: without one, engines disagree on its type."""
+    return [gs.Constant(f"{name}/scale", params.scale), gs.Constant(f"{name}/zero_point", params.zero_point)]

@@ -1,0 +1,57 @@
+"""Decide what becomes integer for the backend, without changing the graph."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from onnxq.errors import ModelError, RecipeError, unknown
+from onnxq.placement import Wishes, place
+from onnxq.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class PlanIntegers:
+    """``exclude``: regular expressions searched in node names; ``keep_float``: operator types.
+
+    Raises ModelError if nothing is left to quantize.
+    """
+
+    exclude: tuple[str, ...] = ()
+    keep_float: tuple[str, ...] = ()
+    name: ClassVar[str] = "plan"
+
+    def __post_init__(self) -> None:
+        for pattern in self.exclude:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise RecipeError(f"exclude: {pattern!r} is not a regular expression: {error}") from error
+
+    def __call__(self, workspace: Workspace) -> bool:
+        self._warn_of_idle_wishes(workspace)
+        plan = place(workspace.graph, workspace.backend, Wishes(self.exclude, self.keep_float))
+        if not plan.weights:
+            raise ModelError(nothing_to_quantize(workspace, plan.floats))
+        changed = plan != workspace.plan
+        workspace.plan = plan
+        return changed
+
+    def _warn_of_idle_wishes(self, workspace: Workspace) -> None:
+        names = [node.name for node in workspace.graph.nodes]
+        ops = {node.op for node in workspace.graph.nodes}
+        for pattern in self.exclude:
+            if not any(re.search(pattern, name) for name in names):
+                workspace.ledger.add("warning", self.name, pattern, f"exclude {pattern!r} matches no node of the model")
+        for op in self.keep_float:
+            if op not in ops:
+                workspace.ledger.add("warning", self.name, op, f"keep_float: {unknown('operator', op, ops)}")
+
+
+def nothing_to_quantize(workspace: Workspace, floats: dict[str, str] | object) -> str:
+    """A sentence that says why no linear layer of the model becomes integer."""
+    reasons = sorted(set(floats.values())) if isinstance(floats, dict) else []
+    detail = f" ({'; '.join(reasons[:3])})" if reasons else ""
+    return (
+        f"nothing to quantize for {workspace.backend.title}: no Conv, ConvTranspose, Gemm or MatMul with a constant "
+        f"float32 weight can become integer{detail}."
+    )

@@ -1,8 +1,8 @@
 """The range with the least mean squared error: what is clipped against what is rounded.
 
-White paper (arXiv 2106.08295), eq. 15. Values inside the range err by ``step^2 / 12`` on average (those below half a step
-by their own square, so exact zeros not at all), values outside by their distance to its end. With sums of counts, values and squares up to
-every value, a candidate costs a look-up, so both ends are searched over a whole grid.
+White paper (arXiv 2106.08295), sect. 3.2. Values inside the range err by ``step^2 / 12`` on average (those below
+half a step by their own square, so exact zeros not at all), values outside by their distance to its end. With sums
+of counts, values and squares up to every value, a candidate costs a look-up, so both ends are searched over a grid.
 """
 
 from dataclasses import dataclass
@@ -43,9 +43,7 @@ class Moments:
 
     def __init__(self, values: Floats, counts: NDArray[np.int64]) -> None:
         self.values = values
-        self.sums = [
-            np.concatenate([[0.0], np.cumsum(counts * values**power, dtype=np.float64)]) for power in range(3)
-        ]
+        self.sums = [np.concatenate([[0.0], np.cumsum(counts * values**power, dtype=np.float64)]) for power in range(3)]
 
     def below(self, ends: Floats, side: str) -> list[Floats]:
         """Count, sum and sum of squares of the values below each end (``side='right'``: or on it)."""

@@ -23,17 +23,17 @@ def output_channels(node: gs.Node) -> int:
 def scale_output_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
     """``y`` becomes ``y * factor + shift``, channel by channel; both vectors are [output channels]."""
     where = _layout(node)
-    weight = values(node.inputs[where.index], "weight")
+    weight, dtype = _weight(node, where)
     if node.op == "MatMul":
         _become_gemm(node)
-    bias = _bias(node, len(factor), weight.dtype)
+    bias = _bias(node, len(factor))
     if node.op == "ConvTranspose":
         grouped = weight.reshape(where.groups, -1, *weight.shape[1:])
         scaled = grouped * _along(factor.reshape(where.groups, -1), grouped.ndim, (0, 2))
     else:
         scaled = weight * _along(factor, weight.ndim, (where.out_axis,))
-    _replace(node, where.index, scaled.reshape(weight.shape), weight.dtype)
-    _replace(node, 2, bias * factor + shift, weight.dtype)
+    _replace(node, where.index, scaled.reshape(weight.shape), dtype)
+    _replace(node, 2, bias * factor + shift, dtype)
 
 
 def scale_input_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
@@ -42,7 +42,7 @@ def scale_input_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
     Raises Declined where padding would be shifted too, or the node is a ConvTranspose.
     """
     where = _layout(node)
-    weight = values(node.inputs[where.index], "weight")
+    weight, dtype = _weight(node, where)
     if node.op == "ConvTranspose":
         raise Declined("a ConvTranspose overlaps its outputs, so a shift of its input is not a bias")
     if node.op == "Conv" and np.any(shift) and _pads(node):
@@ -56,10 +56,10 @@ def scale_input_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
     moved = grouped * _along(shifts, grouped.ndim, axes)
     out_axis = 1 + where.out_axis
     summed = moved.sum(axis=tuple(a for a in range(moved.ndim) if a not in (0, out_axis))).ravel()
-    bias = _bias(node, len(summed), weight.dtype)
+    bias = _bias(node, len(summed))
     scaled = grouped * _along(per_group, grouped.ndim, axes)
-    _replace(node, where.index, scaled.reshape(weight.shape), weight.dtype)
-    _replace(node, 2, bias + summed, weight.dtype)
+    _replace(node, where.index, scaled.reshape(weight.shape), dtype)
+    _replace(node, 2, bias + summed, dtype)
 
 
 def _layout(node: gs.Node) -> Layout:
@@ -73,14 +73,20 @@ def _layout(node: gs.Node) -> Layout:
     return where
 
 
-def _per_input_channel(weight: NDArray[np.generic], where: Layout) -> NDArray[np.generic]:
+def _weight(node: gs.Node, where: Layout) -> tuple[Vector, np.dtype[np.generic]]:
+    """The weight in float64, and the dtype it is stored in."""
+    stored = values(node.inputs[where.index], "weight")
+    return stored.astype(np.float64), stored.dtype
+
+
+def _per_input_channel(weight: Vector, where: Layout) -> Vector:
     """[groups, ...]: output channels of one group meet the input channels of that group only."""
     if where.out_axis == 0:
         return weight.reshape(where.groups, -1, *weight.shape[1:])
     return weight[np.newaxis]
 
 
-def _bias(node: gs.Node, channels: int, dtype: np.dtype[np.generic]) -> Vector:
+def _bias(node: gs.Node, channels: int) -> Vector:
     """[channels], with a Gemm's alpha and beta taken into weight and bias."""
     if len(node.inputs) < 3 or node.inputs[2].is_empty():
         return np.zeros(channels)
@@ -104,7 +110,7 @@ def _pads(node: gs.Node) -> bool:
     return auto in ("SAME_UPPER", "SAME_LOWER") or any(node.attrs.get("pads", []))
 
 
-def _along(vector: NDArray[np.generic], rank: int, axes: tuple[int, ...]) -> NDArray[np.generic]:
+def _along(vector: Vector, rank: int, axes: tuple[int, ...]) -> Vector:
     shape = [1] * rank
     for axis, size in zip(axes, vector.shape, strict=True):
         shape[axis] = size

@@ -46,7 +46,7 @@ class OutputError(OnnxqError):
     """A file cannot be written."""
 
 
-class Declined(Exception):  # noqa: N818 - a refusal, not a failure
+class Declined(Exception):
     """A rewrite matched but may not be done; the reason reaches the report."""
 
 

@@ -8,9 +8,10 @@ parser is one ModelError.
 import os
 import tempfile
 from pathlib import Path
+from typing import TypeAlias
 
-import numpy as np
 import onnx
+import onnx.inliner
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
 
@@ -19,9 +20,17 @@ from onnxq.errors import ModelError, OutputError
 OLDEST_OPSET = 13  # the first whose DequantizeLinear has an axis, so the first with per-channel weights
 PROTOBUF_LIMIT = 2**31 - 1
 
-ModelLike = str | Path | onnx.ModelProto | gs.Graph
+ModelLike: TypeAlias = str | Path | onnx.ModelProto | gs.Graph
 QUANTIZED_OPS = frozenset(
-    "QuantizeLinear DequantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger DynamicQuantizeLinear".split()
+    [
+        "QuantizeLinear",
+        "DequantizeLinear",
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+        "DynamicQuantizeLinear",
+    ]
 )
 
 
@@ -161,7 +170,7 @@ def to_graph(proto: onnx.ModelProto) -> gs.Graph:
 
 def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     """The graph as a model, with the metadata of the model it came from."""
-    proto = gs.export_onnx(graph, do_type_check=False)
+    proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     _copy_envelope(like, proto)
     proto.ir_version = max(like.ir_version, 7)
     return proto
@@ -195,18 +204,20 @@ def write_file(path: Path, content: bytes) -> None:
     except OSError as error:
         if beside:
             Path(beside).unlink(missing_ok=True)
-        raise OutputError(
-            f"{path}: cannot be written: {error.strerror}. Choose another place with -o."
-        ) from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place with -o.") from error
 
 
-def weight_bytes(proto: onnx.ModelProto) -> int:
-    """Bytes of the serialized model."""
-    return int(proto.ByteSize())
-
-
-def dtype_of(elem_type: int) -> np.dtype[np.generic]:
-    return np.dtype(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
+def check_writable(path: Path) -> None:
+    """Raises OutputError now for a path that ``write_file`` could not write later."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; a file is wanted. Choose another place with -o.")
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        handle, probe = tempfile.mkstemp(dir=existing, prefix=".onnxq.")
+        os.close(handle)
+        Path(probe).unlink()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place with -o.") from error
 
 
 def _first_line(error: Exception) -> str:

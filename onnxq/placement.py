@@ -132,9 +132,9 @@ def partition_output(graph: gs.Graph, node: gs.Node, backend: Backend, index: in
 def _maker(graph: gs.Graph, tensor: gs.Tensor, backend: Backend) -> gs.Node | None:
     """The node whose partition output the tensor is."""
     node = producer(tensor)
-    if node is not None and node.op in backend.absorbs and sole_reader(graph, node.inputs[0]) is node:
-        return producer(node.inputs[0])
-    return node
+    if node is None or node.op not in backend.absorbs:
+        return node
+    return producer(node.inputs[0]) if sole_reader(graph, node.inputs[0]) is node else node
 
 
 def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
@@ -218,7 +218,8 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
         for inner in subgraph_nodes(node):
             if inner.op in HEAVY_OPS:
                 sketch.floats.setdefault(
-                    inner.name or f"{node.name}/{inner.op}", f"inside the {node.op} {node.name!r}, whose body is left alone"
+                    inner.name or f"{node.name}/{inner.op}",
+                    f"inside the {node.op} {node.name!r}, whose body is left alone",
                 )
         absorbed = node.op in backend.absorbs and node.outputs[0].name in {*sketch.written, *sketch.wanted}
         if node.name in integer or node.name in sketch.floats or absorbed:
@@ -230,7 +231,10 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
 
 def _float_reason(graph: gs.Graph, node: gs.Node, backend: Backend) -> str:
     if node.op not in backend.rules:
-        return backend.refuses.get(node.op, f"{node.op}: {backend.title} computes it in float")
+        return backend.refuses.get(
+            node.op,
+            f"{node.op}: left to {backend.title}, which fuses it into a neighbour or computes it in float",
+        )
     if any(is_output(graph, tensor) for tensor in node.outputs):
         return f"{node.op}: its result is an output of the model"
     return f"{node.op}: not between integer layers on both sides"
@@ -247,7 +251,5 @@ def _finish(sketch: _Sketch, backend: Backend) -> Plan:
         for name in {**sketch.wanted, **sketch.written}
         if name in sketch.written or sketch.wanted[name]
     }
-    weights = tuple(
-        Weight(tensor, scheme, frozenset(edges)) for (tensor, scheme), edges in sketch.weights.items()
-    )
+    weights = tuple(Weight(tensor, scheme, frozenset(edges)) for (tensor, scheme), edges in sketch.weights.items())
     return Plan(activations, weights, sketch.floats)

@@ -1,4 +1,4 @@
-"""A rewrite proves itself: the graph before and after is run on samples, and one that changed the function is undone."""
+"""A rewrite proves itself: the graph is run before and after it, and one that changed the function is undone."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ def sqnr_db(reference: Array, other: Array) -> float:
     if not np.array_equal(finite, np.isfinite(other)):
         return -np.inf
     signal = reference[finite].astype(np.float64)
-    noise = signal - other[finite]
+    noise = signal - other[finite].astype(np.float64)
     power, error = float(np.sum(signal**2)), float(np.sum(noise**2))
     return float(10 * np.log10(power / error)) if power > 0 and error > 0 else (np.inf if error == 0 else -np.inf)
 
@@ -36,9 +36,7 @@ class Proof:
     """What the model answers on a few samples, to hold every rewrite against."""
 
     def __init__(self, model: onnx.ModelProto, samples: Samples) -> None:
-        self._feeds: list[Mapping[str, Array]] = [
-            batch.feeds for batch in samples.take(SAMPLES).batches(SAMPLES)
-        ]
+        self._feeds: list[Mapping[str, Array]] = [batch.feeds for batch in samples.take(SAMPLES).batches(SAMPLES)]
         self._answers = self._run(model)
 
     def _run(self, model: onnx.ModelProto) -> list[dict[str, Array]]:
@@ -48,9 +46,7 @@ class Proof:
     def sqnr_db(self, model: onnx.ModelProto) -> float:
         """The least SQNR of any output of ``model`` against the answers, in dB."""
         pairs = zip(self._answers, self._run(model), strict=True)
-        return min(
-            (sqnr_db(before[name], after[name]) for before, after in pairs for name in before), default=np.inf
-        )
+        return min((sqnr_db(before[name], after[name]) for before, after in pairs for name in before), default=np.inf)
 
 
 def rewrite(workspace: Workspace, step: FloatRewrite, proof: Proof) -> bool:

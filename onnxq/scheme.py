@@ -35,11 +35,11 @@ class Scheme:
     def lowest(self) -> int:
         if not self.signed:
             return 0
-        return -(2 ** (self.bits - 1)) + int(self.symmetric)
+        return -(1 << (self.bits - 1)) + int(self.symmetric)
 
     @property
     def highest(self) -> int:
-        return 2 ** (self.bits - int(self.signed)) - 1
+        return (1 << (self.bits - int(self.signed))) - 1
 
     def along(self, axis: int | None) -> "Scheme":
         return replace(self, axis=axis)

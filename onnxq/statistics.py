@@ -2,8 +2,8 @@
 
 A float32 is counted in the bucket of its high 16 bits (sign, exponent, 7 bits of mantissa). No range is needed in
 advance, so one pass suffices; counts are integers, so any order and any split of the samples gives the same
-result; and every bucket is narrower than 1 % of its values. Of a tensor with more than 65,536 values a sample, an evenly
-spread part is counted; the extremes are of all.
+result; and every bucket is narrower than 1 % of its values. Of a tensor with more than 65,536 values a sample, an
+evenly spread part is counted; the extremes are of all.
 """
 
 from dataclasses import dataclass

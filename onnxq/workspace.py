@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -71,6 +71,7 @@ class Pass(Protocol):
     def __call__(self, workspace: Workspace) -> bool: ...
 
 
+@runtime_checkable
 class FloatRewrite(Pass, Protocol):
     """A pass that keeps the function: each float output must stay within ``tolerance_db`` (SQNR) of what it was."""
 

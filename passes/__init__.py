@@ -11,3 +11,13 @@ from onnxq.workspace import Pass
 PASSES: dict[str, type[Pass]] = {
     entry.name: entry for entry in (FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
 }
+
+__all__ = [
+    "PASSES",
+    "Calibrate",
+    "FoldBatchNorm",
+    "FoldConstants",
+    "InsertQdq",
+    "PlanIntegers",
+    "RoundWeights",
+]

@@ -69,8 +69,8 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> No
     )
     if inputs and not any(found[name].excited for name in inputs):
         raise DataError(
-            f"{workspace.samples.description}: every value of input {inputs[0]!r} is zero, so no range can be measured. "
-            "Give samples like those the model will see."
+            f"{workspace.samples.description}: every value of input {inputs[0]!r} is zero, so no range can be "
+            "measured. Give samples like those the model will see."
         )
     known.update(found)
 

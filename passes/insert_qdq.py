@@ -34,14 +34,10 @@ class InsertQdq:
         return bool(workspace.plan.activations or workspace.weights)
 
 
-def quantize_activation(
-    graph: gs.Graph, names: Names, tensor: gs.Tensor, entry: Activation, params: QParams
-) -> None:
+def quantize_activation(graph: gs.Graph, names: Names, tensor: gs.Tensor, entry: Activation, params: QParams) -> None:
     """Put Q and DQ behind ``tensor`` for the readers of ``entry``. An output of the graph keeps its name."""
     edges = [
-        (node, index)
-        for node, index in readers(tensor)
-        if entry.readers is None or (node.name, index) in entry.readers
+        (node, index) for node, index in readers(tensor) if entry.readers is None or (node.name, index) in entry.readers
     ]
     source, result = tensor, gs.Variable(names.fresh(f"{tensor.name}/dequantized"), np.float32, tensor.shape)
     if entry.readers is None and is_output(graph, tensor):
@@ -56,9 +52,7 @@ def quantize_activation(
         graph.nodes.append(gs.Node(op, names.fresh(f"{tensor.name}/{op}"), inputs=[given, *grid], outputs=[made]))
 
 
-def dequantize_weight(
-    graph: gs.Graph, names: Names, tensor: gs.Tensor, weight: Weight, rounded: RoundedWeight
-) -> None:
+def dequantize_weight(graph: gs.Graph, names: Names, tensor: gs.Tensor, weight: Weight, rounded: RoundedWeight) -> None:
     """Let the readers of ``weight`` read its integers through a DequantizeLinear."""
     params = rounded.params
     stored = gs.Constant(names.fresh(f"{tensor.name}/quantized"), rounded.integers)

@@ -1,0 +1,47 @@
+"""The ``onnxq`` command: one file per subcommand, and one way to end on an error."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from onnxq.cli.quantize import quantize
+from onnxq.errors import OnnxqError
+
+app = typer.Typer(
+    help="Quantize ONNX models for real engines, read back what runs in integers, and compare the answers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(quantize)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"onnxq {version('onnxq')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Exit codes: 0 done; 1 done, but an engine refused the graph; 2 something to mend, said in one sentence."""
+
+
+def main() -> None:
+    """Run the command line; whatever the user can mend is one line on stderr and exit code 2."""
+    try:
+        app()
+    except OnnxqError as error:
+        print(f"onnxq: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("onnxq: interrupted; nothing half-written was left.", file=sys.stderr)
+        sys.exit(130)

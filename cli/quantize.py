@@ -1,0 +1,213 @@
+"""``onnxq quantize``: one model, one calibration, one graph for each backend."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from onnxq.models.card import Card
+    from onnxq.preprocess import Preprocessing
+    from onnxq.result import Result
+
+EXAMPLES = """
+Quantize MODEL for one or several backends, build the engines, and print what they run in integers.
+
+MODEL is an .onnx file, a model card (card.yaml), or the name of a card that ships with onnxq.
+
+**Examples**
+
+    onnxq quantize digits_mobilenet --backend onnxruntime --backend openvino
+
+    onnxq quantize model.onnx --data calibration.npz --backend openvino -o model.int8.onnx
+
+    onnxq quantize model.onnx --data photos/ --preprocess imagenet --backend tensorrt
+
+    onnxq quantize model.onnx --data feeds.py:samples --backend onnxruntime --exclude '/head/' --json facts.json
+"""
+BACKEND_NAMES = ("onnxruntime", "openvino", "tensorrt")
+CALIBRATOR_NAMES = ("minmax", "mse", "percentile")
+DATA, PLAN, OUT = "What to calibrate with", "What to quantize", "What to write"
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="An .onnx file, a card.yaml, or the name of a shipped card.")],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Calibration samples: .npz, .npy, Polygraphy .json, a folder of these or of images, "
+            "script.py:function, or `random` (smoke tests only). A card brings its own.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--backend",
+            "-b",
+            help="onnxruntime, openvino or tensorrt; may be repeated. [default: onnxruntime]",
+            autocompletion=lambda: list(BACKEND_NAMES),
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="A file, a folder, or a name with {backend} in it. [default: MODEL.BACKEND.onnx here]",
+            rich_help_panel=OUT,
+        ),
+    ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            help="How images become inputs: `imagenet`, a YAML file, or YAML such as '{resize: 256, crop: 224}'.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Use the first N samples.", rich_help_panel=DATA)] = None,
+    batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
+    seed: Annotated[int, typer.Option(help="Of `--data random`.", rich_help_panel=DATA)] = 0,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="A recipe's name or YAML file. [default: default]", rich_help_panel=PLAN),
+    ] = None,
+    calibrator: Annotated[
+        str | None,
+        typer.Option(
+            help="How ranges are chosen: mse, minmax or percentile.",
+            rich_help_panel=PLAN,
+            autocompletion=lambda: list(CALIBRATOR_NAMES),
+        ),
+    ] = None,
+    per_tensor: Annotated[
+        bool,
+        typer.Option("--per-tensor", help="One scale per weight, not per channel.", rich_help_panel=PLAN),
+    ] = False,
+    weight_bits: Annotated[
+        int | None, typer.Option(help="2 to 8; fewer than 8 are stored in 8.", rich_help_panel=PLAN)
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="Keep nodes whose name matches this regular expression in float.", rich_help_panel=PLAN),
+    ] = None,
+    keep_float: Annotated[
+        list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
+    ] = None,
+    build: Annotated[
+        bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)
+    ] = True,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write every fact as JSON here.", rich_help_panel=OUT)
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the summary as .html, .svg or .txt here.", rich_help_panel=OUT)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUT)] = False,
+) -> None:
+    from onnxq.cli.progress import progress_bars
+    from onnxq.metrics import metric_of
+    from onnxq.options import Options
+    from onnxq.pipeline import quantize as run
+    from onnxq.recipe import load_recipe
+
+    card = _card(model)
+    written_recipe = load_recipe(recipe or (_card_recipe(card) if card else "default"))
+    options = Options(
+        calibrator,
+        samples,
+        batch,
+        per_tensor,
+        weight_bits,
+        tuple(exclude or ()),
+        tuple(keep_float or ()),
+        seed,
+        build,
+        _preprocessing(preprocess, card),
+    )
+    names = tuple(dict.fromkeys(backend or written_recipe.backends or ("onnxruntime",)))
+    files = _places(out, card.name if card else Path(model).stem, names, json_file, report)
+    with progress_bars(quiet) as progress:
+        result = run(
+            card.model_path if card else model,
+            _data(data, card),
+            backend=names,
+            recipe=written_recipe,
+            options=options,
+            test=card.test_path if card else None,
+            metric=metric_of(card) if card else None,
+            progress=progress,
+        )
+    _write(result, files, json_file, report, quiet)
+    if any(entry.problem for entry in result.backends.values()):
+        raise typer.Exit(1)
+
+
+quantize.__doc__ = EXAMPLES
+
+
+def _card(model: str) -> "Card | None":
+    """The card MODEL means, or None for a model file."""
+    from onnxq.models.card import load_card, shipped_cards
+
+    path = Path(model)
+    is_card = path.suffix in (".yaml", ".yml") or path.is_dir() or (not path.exists() and model in shipped_cards())
+    return load_card(model) if is_card else None
+
+
+def _card_recipe(card: "Card") -> "str | Path | dict[str, object]":
+    return card.recipe_path or card.recipe
+
+
+def _preprocessing(text: str | None, card: "Card | None") -> "Preprocessing | None":
+    from onnxq.preprocess import parse_preprocessing
+
+    return parse_preprocessing(text) if text is not None else card.preprocessing if card else None
+
+
+def _data(data: str | None, card: "Card | None") -> str | Path:
+    from onnxq.errors import DataError
+
+    if data is not None:
+        return data
+    if card is None:
+        raise DataError("no calibration data. Give --data FILE, or a model card; --data random makes a smoke test.")
+    return card.calibration_path
+
+
+def _places(
+    out: str | None, stem: str, names: tuple[str, ...], json_file: Path | None, report: Path | None
+) -> dict[str, Path]:
+    """Where each graph goes; whatever cannot be written is an error before the work, not after it."""
+    from onnxq.backends import backend_of
+    from onnxq.model import check_writable
+    from onnxq.report import check_format
+    from onnxq.result import places
+
+    for name in names:
+        backend_of(name)
+    files = places(out or f"{stem}.{{backend}}.onnx", stem, names)
+    if report is not None:
+        check_format(report)
+    for path in (*files.values(), json_file, report):
+        if path is not None:
+            check_writable(path)
+    return files
+
+
+def _write(result: "Result", files: dict[str, Path], json_file: Path | None, report: Path | None, quiet: bool) -> None:
+    from rich.console import Console
+
+    from onnxq.facts import facts
+    from onnxq.model import save_model, write_file
+    from onnxq.report import summary, write_report
+
+    for name, path in files.items():
+        save_model(result[name].model, path)
+    if json_file is not None:
+        write_file(json_file, json.dumps(facts(result, files), indent=1).encode())
+    if report is not None:
+        write_report(result, files, report)
+    if not quiet:
+        Console(soft_wrap=False).print(summary(result, files))

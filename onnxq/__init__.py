@@ -1,0 +1,80 @@
+"""onnxq quantizes ONNX models for real engines, reads back what runs in integers, and compares the answers.
+
+    import onnxq
+
+    result = onnxq.quantize("model.onnx", "calibration.npz", backend="openvino")
+    result.save("model.int8.onnx")
+
+Names are imported when first used, so that ``import onnxq`` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxq.errors import (
+        DataError,
+        EngineError,
+        EngineMissing,
+        ModelError,
+        OnnxqError,
+        OutputError,
+        RecipeError,
+    )
+    from onnxq.models.card import load_card
+    from onnxq.options import Options
+    from onnxq.pipeline import quantize
+    from onnxq.preprocess import Preprocessing
+    from onnxq.recipe import Recipe, load_recipe
+    from onnxq.result import BackendResult, Result
+    from onnxq.samples import Samples, open_samples
+
+_HOMES = {
+    "onnxq.errors": (
+        "DataError",
+        "EngineError",
+        "EngineMissing",
+        "ModelError",
+        "OnnxqError",
+        "OutputError",
+        "RecipeError",
+    ),
+    "onnxq.models.card": ("load_card",),
+    "onnxq.options": ("Options",),
+    "onnxq.pipeline": ("quantize",),
+    "onnxq.preprocess": ("Preprocessing",),
+    "onnxq.recipe": ("Recipe", "load_recipe"),
+    "onnxq.result": ("BackendResult", "Result"),
+    "onnxq.samples": ("Samples", "open_samples"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BackendResult",
+    "DataError",
+    "EngineError",
+    "EngineMissing",
+    "ModelError",
+    "OnnxqError",
+    "Options",
+    "OutputError",
+    "Preprocessing",
+    "Recipe",
+    "RecipeError",
+    "Result",
+    "Samples",
+    "load_card",
+    "load_recipe",
+    "open_samples",
+    "quantize",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'onnxq' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

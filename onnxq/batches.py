@@ -1,0 +1,87 @@
+"""Batches, and how pieces of data of any length are joined and cut into them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from onnxq.inputs import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the model is fed in one run.
+
+    ``count`` samples of it are real, numbered from ``start``; rows after these only fill a batch of fixed
+    size. ``labels`` is ``[count, ...]``.
+    """
+
+    feeds: dict[str, Array]
+    labels: Array | None
+    count: int
+    start: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Checked data on its way into batches; ``whole`` is a feed that goes to the model just as it is."""
+
+    batch: Batch
+    whole: bool
+
+
+def rebatch(pieces: Iterable[Piece], size: int, fill: bool) -> Iterator[Batch]:
+    """Batches of ``size`` samples from pieces of any length.
+
+    The last one may be shorter, and so may one before a change of shape; with ``fill`` these repeat their
+    last sample.
+    """
+    waiting: list[Batch] = []
+    for piece in pieces:
+        if waiting and (piece.whole or _shapes(piece.batch) != _shapes(waiting[0])):
+            yield _filled(_joined(waiting), size if fill else 0)
+            waiting = []
+        if piece.whole:
+            yield piece.batch
+            continue
+        waiting.append(piece.batch)
+        if sum(batch.count for batch in waiting) >= size:
+            full, waiting = _cut(_joined(waiting), size)
+            yield from full
+    if waiting:
+        yield _filled(_joined(waiting), size if fill else 0)
+
+
+def _cut(batch: Batch, size: int) -> tuple[list[Batch], list[Batch]]:
+    """As many batches of exactly ``size`` as there are, and what is left."""
+    parts = [part(batch, start, start + size) for start in range(0, batch.count, size)]
+    return (parts, []) if batch.count % size == 0 else (parts[:-1], parts[-1:])
+
+
+def part(batch: Batch, first: int, end: int) -> Batch:
+    """Samples ``first`` to ``end`` of a batch whose axis 0 counts samples."""
+    feeds = {name: array[first:end] for name, array in batch.feeds.items()}
+    labels = None if batch.labels is None else batch.labels[first:end]
+    return Batch(feeds, labels, min(end, batch.count) - first, batch.start + first)
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    if len(batches) == 1:
+        return batches[0]
+    first = batches[0]
+    feeds = {name: np.concatenate([batch.feeds[name] for batch in batches]) for name in first.feeds}
+    labels = [batch.labels for batch in batches if batch.labels is not None]
+    count = sum(batch.count for batch in batches)
+    return Batch(feeds, np.concatenate(labels) if labels else None, count, first.start)
+
+
+def _filled(batch: Batch, size: int) -> Batch:
+    missing = size - batch.count
+    if missing <= 0:
+        return batch
+    feeds = {name: np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for name, x in batch.feeds.items()}
+    return Batch(feeds, batch.labels, batch.count, batch.start)
+
+
+def _shapes(batch: Batch) -> list[tuple[int, ...]]:
+    return [array.shape[1:] for array in batch.feeds.values()]

@@ -1,0 +1,94 @@
+"""Every fact of a result as plain values, for ``--json``: numbers, strings, lists and mappings only.
+
+A number that is not finite is the string ``"inf"``, ``"-inf"`` or ``"nan"``, since JSON has none.
+"""
+
+import math
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from onnxq.result import BackendResult, Result
+from onnxq.scheme import QParams
+
+PACKAGES = [
+    "onnxq",
+    "onnx",
+    "onnxruntime",
+    "onnx-graphsurgeon",
+    "numpy",
+    "polygraphy",
+    "openvino",
+    "tensorrt",
+    "tensorrt-rtx",
+]
+
+
+def facts(result: Result, written: dict[str, Path] | None = None) -> dict[str, object]:
+    """The whole result; ``written`` are the files it was saved to."""
+    return {
+        "model": result.model,
+        "data": result.data,
+        "recipe": plain(result.recipe),
+        "versions": versions(),
+        "seconds": plain(result.seconds),
+        "backends": {
+            name: {"file": str(written[name]) if written else None, **backend_facts(entry)}
+            for name, entry in result.backends.items()
+        },
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of every installed package that decides the result."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def backend_facts(entry: BackendResult) -> dict[str, object]:
+    """One backend: sizes in bytes, the engine, accuracy, grids of every tensor, and the ledger."""
+    return {
+        "title": entry.title,
+        "size_before": entry.size_before,
+        "size_after": entry.size_after,
+        "problem": entry.problem,
+        "engine": plain(entry.built),
+        "accuracy": plain(entry.judged),
+        "activations": {
+            tensor: {"grid": str(params.scheme), **_numbers(params)} for tensor, params in entry.activations.items()
+        },
+        "weights": {
+            weight.tensor: {"grid": str(rounded.params.scheme), "bits": rounded.params.scheme.bits}
+            for weight, rounded in entry.weights.items()
+        },
+        "ledger": plain(list(entry.ledger.entries)),
+    }
+
+
+def _numbers(params: QParams) -> dict[str, object]:
+    return {"scale": plain(params.scale), "zero_point": plain(params.zero_point)}
+
+
+def plain(value: object) -> object:
+    """``value`` as what JSON can hold."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, Enum):
+        return plain(value.value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if isinstance(value, str | int | bool) or value is None else str(value)

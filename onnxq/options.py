@@ -1,0 +1,57 @@
+"""What a user may ask of ``quantize`` beside the model, the samples and the backends."""
+
+from dataclasses import dataclass, replace
+
+from onnxq.errors import RecipeError
+from onnxq.passes import Calibrate, PlanIntegers, RoundWeights
+from onnxq.preprocess import Preprocessing
+from onnxq.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Options:
+    """None and empty mean: as the recipe says.
+
+    ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
+    weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names; ``keep_float``: operators;
+    ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made.
+    """
+
+    calibrator: str | None = None
+    samples: int | None = None
+    batch: int | None = None
+    per_tensor: bool = False
+    weight_bits: int | None = None
+    exclude: tuple[str, ...] = ()
+    keep_float: tuple[str, ...] = ()
+    seed: int = 0
+    build: bool = True
+    preprocessing: Preprocessing | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "batch"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise RecipeError(f"{name}: {value} is less than 1 (--{name}).")
+        if self.weight_bits is not None and not 2 <= self.weight_bits <= 8:
+            raise RecipeError(f"weight_bits: {self.weight_bits} is not 2 to 8 (--weight-bits).")
+
+    def applied(self, recipe: Recipe) -> Recipe:
+        """The recipe with what was asked for in place of its own options."""
+        if self.calibrator is not None:
+            recipe = recipe.changed(Calibrate, activations=self.calibrator, percentile=None)
+        if self.per_tensor:
+            recipe = recipe.changed(RoundWeights, per_channel=False)
+        if self.weight_bits is not None:
+            recipe = recipe.changed(RoundWeights, bits=self.weight_bits)
+        if self.exclude or self.keep_float:
+            plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
+            recipe = recipe.changed(
+                PlanIntegers,
+                exclude=(*plan.exclude, *self.exclude),
+                keep_float=(*plan.keep_float, *self.keep_float),
+            )
+        return recipe
+
+    def on(self, **changes: object) -> "Options":
+        return replace(self, **changes)  # type: ignore[arg-type]

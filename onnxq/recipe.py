@@ -1,0 +1,113 @@
+"""The YAML that writes a pipeline down: a list of passes with their options, and optionally the backends.
+
+backend: openvino
+passes:
+  - fold_constants
+  - plan: {exclude: ["/head/.*"]}
+  - calibrate: {activations: percentile}
+"""
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from onnxq.errors import RecipeError, unknown
+from onnxq.passes import (
+    PASSES,
+    Calibrate,
+    FoldBatchNorm,
+    FoldConstants,
+    InsertQdq,
+    PlanIntegers,
+    RoundWeights,
+)
+from onnxq.validation import load_yaml, validated
+from onnxq.workspace import Pass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Passes in the order they run. ``backends`` are those the recipe names, if it does."""
+
+    passes: tuple[Pass, ...]
+    backends: tuple[str, ...] = ()
+
+    def changed(self, kind: type[Pass], **options: object) -> "Recipe":
+        """The recipe with options of every pass of one kind replaced. Raises RecipeError if it has none."""
+        if not any(isinstance(step, kind) for step in self.passes):
+            raise RecipeError(f"the recipe has no pass {kind.name!r}, so {', '.join(options)} cannot be set.")
+        passes = tuple(
+            # Every pass is a frozen dataclass, which the Protocol cannot say.
+            dataclasses.replace(step, **options) if isinstance(step, kind) else step  # type: ignore[type-var]
+            for step in self.passes
+        )
+        return dataclasses.replace(self, passes=passes)
+
+    def written(self) -> list[dict[str, dict[str, object]]]:
+        """The recipe as YAML would hold it, every option spelled out."""
+        return [{step.name: _options(step)} for step in self.passes]
+
+
+RECIPES: Mapping[str, Recipe] = {
+    "default": Recipe(
+        (FoldConstants(), FoldBatchNorm(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()),
+    ),
+}
+
+
+def load_recipe(source: str | Path | Mapping[str, object] | Recipe) -> Recipe:
+    """A recipe by built-in name, from a YAML file, or from a mapping of the same form. Raises RecipeError."""
+    if isinstance(source, Recipe):
+        return source
+    if isinstance(source, Mapping):
+        return _parse(source, "recipe")
+    if str(source) in RECIPES:
+        return RECIPES[str(source)]
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        raise RecipeError(f"{unknown('recipe', str(source), RECIPES)} Or give a YAML file.")
+    return _parse(load_yaml(path), str(path))
+
+
+@dataclass(frozen=True)
+class _Written:
+    passes: list[str | dict[str, dict[str, Any] | None]]
+    backend: str | list[str] | None = None
+
+
+def _parse(value: Mapping[str, object], where: str) -> Recipe:
+    written = validated(_Written, value, where)
+    backends = [written.backend] if isinstance(written.backend, str) else written.backend or []
+    return Recipe(tuple(_pass(entry, where) for entry in written.passes), tuple(backends))
+
+
+def _pass(entry: str | dict[str, dict[str, Any] | None], where: str) -> Pass:
+    if isinstance(entry, str):
+        entry = {entry: None}
+    if len(entry) != 1:
+        raise RecipeError(f"{where}: a pass is a name or one `name: {{options}}`; {sorted(entry)} are several.")
+    name, options = next(iter(entry.items()))
+    kind = _kind(name, where)
+    return validated(kind, options or {}, f"{where}: pass {name!r}")
+
+
+def _kind(name: str, where: str) -> type[Pass]:
+    """A pass of ours by name, or the user's own as ``module:Class``."""
+    if name in PASSES:
+        return PASSES[name]
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise RecipeError(f"{where}: {unknown('pass', name, PASSES)} A pass of your own is written module:Class.")
+    try:
+        found: type[Pass] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise RecipeError(f"{where}: pass {name!r} cannot be imported: {error}.") from error
+    return found
+
+
+def _options(step: Pass) -> dict[str, object]:
+    fields = dataclasses.fields(step)  # type: ignore[arg-type]
+    return {field.name: getattr(step, field.name) for field in fields}

@@ -1,0 +1,203 @@
+"""What was done, what was declined and why, what it cost: a summary a person takes in at a glance."""
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from onnxq.build import Built
+from onnxq.errors import OutputError
+from onnxq.judge import Likeness
+from onnxq.ledger import Entry, Kind
+from onnxq.model import write_file
+from onnxq.result import BackendResult, Result, Scores
+
+REASONS = 6  # of one kind shown per backend; --json has all
+FORMATS = (".html", ".svg", ".txt")
+NOTHING = Text("–", "dim")
+NOT_RUN = Text("not run", "dim")
+
+
+def summary(result: Result, written: dict[str, Path] | None = None) -> RenderableType:
+    """The terminal's page: what was asked, a column per backend, then what stayed float and why."""
+    total = sum(result.seconds.values())
+    head = Text.assemble((result.model, "bold"), "  calibrated on ", result.data, (f"  {total:.1f} s", "dim"))
+    parts: list[RenderableType] = [head]
+    if result.smoke_test:
+        parts.append(Text("RANDOM DATA: a smoke test. Its ranges, and so its accuracy, mean nothing.", "bold red"))
+    entries = list(result.backends.values())
+    shared = [e for e in entries[0].ledger.entries if all(e in other.ledger.entries for other in entries)]
+    parts += [Text(""), _table(entries), *_reasons(shared)]
+    for entry in entries:
+        parts += _notes(entry, (written or {}).get(entry.backend), shared)
+    return Group(*parts)
+
+
+def _table(entries: Sequence[BackendResult]) -> Table:
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("")
+    for entry in entries:
+        table.add_column(entry.title)
+    for title, cell in ROWS.items():
+        cells = [cell(entry) for entry in entries]
+        if any(found is not None for found in cells):
+            table.add_row(title, *(NOTHING if found is None else found for found in cells))
+    return table
+
+
+def _int8_layers(entry: BackendResult) -> Text | None:
+    built = entry.built
+    if built is None:
+        return None
+    return Text(f"{built.int8_nodes} of {built.nodes}", _good(built.int8_nodes == built.nodes))
+
+
+def _int8_macs(entry: BackendResult) -> Text | None:
+    share = entry.built.int8_macs if entry.built is not None else None
+    return None if share is None else Text(f"{100 * share:.1f} %", _good(share == 1))
+
+
+def _sqnr(side: str) -> Callable[[BackendResult], Text | None]:
+    def cell(entry: BackendResult) -> Text | None:
+        if entry.judged is None:
+            return None
+        likeness: tuple[Likeness, ...] = getattr(entry.judged, side)
+        if not likeness:
+            return NOT_RUN if side == "engine" else None
+        worst = min(likeness, key=lambda like: like.sqnr_db)
+        agree = "" if worst.agreement is None else f", arg-max {worst.agreement:.1f} %"
+        return Text(f"{worst.sqnr_db:.1f} dB{agree}")
+
+    return cell
+
+
+def _score(side: str) -> Callable[[BackendResult], Text | None]:
+    def cell(entry: BackendResult) -> Text | None:
+        scores: Scores | None = entry.judged.scores if entry.judged else None
+        if scores is None:
+            return None
+        value: float | None = getattr(scores, side)
+        if value is None:
+            return NOT_RUN
+        return Text(f"{value:.2f} {scores.unit} {scores.metric}", "" if side == "fp32" else _lost(scores.fp32 - value))
+
+    return cell
+
+
+def _size(entry: BackendResult) -> Text:
+    return Text(f"{_bytes(entry.size_before)} → {_bytes(entry.size_after)}")
+
+
+def _time(entry: BackendResult) -> Text | None:
+    built = entry.built
+    if built is None:
+        return None
+    if built.fp32_seconds is None or built.seconds is None or built.speedup is None:
+        return NOT_RUN
+    said = f"{_seconds(built.fp32_seconds)} → {_seconds(built.seconds)} ({built.speedup:.2f}x)"
+    return Text(said, _good(built.speedup >= 1))
+
+
+ROWS: dict[str, Callable[[BackendResult], Text | None]] = {
+    "linear layers in INT8": _int8_layers,
+    "multiply-adds in INT8": _int8_macs,
+    "graph against FP32": _sqnr("graph"),
+    "engine against FP32": _sqnr("engine"),
+    "FP32": _score("fp32"),
+    "graph": _score("graph"),
+    "engine": _score("engine"),
+    "size": _size,
+    "time per run": _time,
+}
+
+
+def _good(fine: bool) -> str:
+    return "green" if fine else "yellow"
+
+
+def _lost(points: float) -> str:
+    return "green" if points <= 0.5 else "yellow" if points <= 2 else "red"
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f} µs"
+
+
+def _notes(entry: BackendResult, path: Path | None, shared: Sequence[Entry]) -> list[RenderableType]:
+    """Under the table: the engine, layers that are not integer, the ledger's reasons, and the file."""
+    said = entry.built.reading.engine if entry.built is not None else "not built"
+    lines: list[RenderableType] = [Text.assemble("\n", (entry.title, "bold"), f"  {said}")]
+    if path is not None:
+        lines.append(Text(f"  written   {path}"))
+    if entry.problem is not None:
+        lines.append(Text(f"  engine    {entry.problem}", "red"))
+    lines += _float_layers(entry.built, entry.plan.floats)
+    return lines + _reasons([e for e in entry.ledger.entries if e not in shared])
+
+
+def _float_layers(built: Built | None, planned: Mapping[str, str]) -> list[Text]:
+    """Layers that were planned as integers, and that the engine nevertheless runs in float."""
+    layers = built.reading.layers if built is not None else ()
+    found = [e for e in layers if e.precision != "int8" and e.node not in planned]
+    lines = [
+        Text(
+            f"  engine    {e.op_type} {e.node!r} runs in {e.precision}{f' ({e.detail})' if e.detail else ''}",
+            "yellow",
+        )
+        for e in found[:REASONS]
+    ]
+    return lines + [Text(f"  engine    and {len(found) - REASONS} more: see --json", "yellow")] * (len(found) > REASONS)
+
+
+STYLES: dict[Kind, str] = {
+    "changed": "dim",
+    "declined": "yellow",
+    "float": "",
+    "clipped": "dim",
+    "warning": "yellow",
+}
+
+
+def _reasons(entries: Sequence[Entry]) -> list[Text]:
+    """The ledger, one line per kind and reason."""
+    lines = []
+    for kind, style in STYLES.items():
+        counts: dict[str, int] = {}
+        for entry in entries:
+            if entry.kind == kind:
+                counts[entry.reason] = counts.get(entry.reason, 0) + 1
+        if kind == "clipped" and counts:
+            counts = {f"{sum(counts.values())} tensors, a small part of their values: see --json": 1}
+        ordered = sorted(counts.items(), key=lambda item: -item[1])
+        for reason, count in ordered[:REASONS]:
+            lines.append(Text(f"  {kind:<9} {f'{count} × ' if count > 1 else ''}{reason}", style))
+        if len(ordered) > REASONS:
+            lines.append(Text(f"  {kind:<9} and {len(ordered) - REASONS} more reasons: see --json", "dim"))
+    return lines
+
+
+def write_report(result: Result, written: dict[str, Path], path: Path) -> None:
+    """The summary as a file, by its suffix: a page, a picture or text. Raises OutputError."""
+    check_format(path)
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
+    console.print(summary(result, written))
+    if path.suffix == ".html":
+        text = console.export_html(inline_styles=True)
+    elif path.suffix == ".svg":
+        text = console.export_svg(title="onnxq quantize")
+    else:
+        text = console.export_text()
+    write_file(path, text.encode())
+
+
+def check_format(path: Path) -> None:
+    """Raises OutputError for a report in a format there is none of."""
+    if path.suffix not in FORMATS:
+        raise OutputError(f"{path}: a report ends in {', '.join(FORMATS)}.")

@@ -1,0 +1,103 @@
+"""What ``quantize`` gives back: a graph per backend and every fact about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from onnxq.build import Built
+from onnxq.errors import OutputError
+from onnxq.judge import Likeness
+from onnxq.ledger import Ledger
+from onnxq.model import save_model
+from onnxq.plan import Plan, Weight
+from onnxq.scheme import QParams
+from onnxq.workspace import RoundedWeight
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The metric of the FP32 model, the Q/DQ graph and the engine; None for an engine that did not run."""
+
+    metric: str
+    unit: str
+    samples: int
+    fp32: float
+    graph: float
+    engine: float | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Outputs against FP32, over ``samples`` samples, of the Q/DQ graph and of the engine (empty if it did not run)."""
+
+    samples: int
+    graph: tuple[Likeness, ...]
+    engine: tuple[Likeness, ...]
+    scores: Scores | None
+
+
+@dataclass(frozen=True)
+class BackendResult:
+    """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did."""
+
+    backend: str
+    title: str
+    model: onnx.ModelProto
+    plan: Plan
+    ledger: Ledger
+    activations: Mapping[str, QParams]
+    weights: Mapping[Weight, RoundedWeight]
+    size_before: int
+    size_after: int
+    built: Built | None = None
+    judged: Judged | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was asked, what came of it per backend, and the seconds every stage took.
+
+    ``smoke_test``: the samples were random numbers, so accuracy means nothing.
+    """
+
+    model: str
+    data: str
+    recipe: list[dict[str, dict[str, object]]]
+    backends: Mapping[str, BackendResult]
+    seconds: Mapping[str, float]
+    smoke_test: bool = False
+
+    def __getitem__(self, backend: str) -> BackendResult:
+        return self.backends[backend]
+
+    @property
+    def quantized(self) -> onnx.ModelProto:
+        """The graph, where there is one backend. Raises KeyError where there are several."""
+        if len(self.backends) != 1:
+            raise KeyError(f"there are graphs for {', '.join(self.backends)}; take result[name].model")
+        return next(iter(self.backends.values())).model
+
+    def save(self, out: str | Path) -> dict[str, Path]:
+        """Write every graph, and say where: see ``places``. Raises OutputError."""
+        found = places(out, Path(self.model).stem or "model", tuple(self.backends))
+        for name, path in found.items():
+            save_model(self.backends[name].model, path)
+        return found
+
+
+def places(out: str | Path, stem: str, backends: tuple[str, ...]) -> dict[str, Path]:
+    """A path per backend: ``out`` with ``{backend}`` filled in; in it, if it is a folder; else it, for one backend."""
+    text = str(out)
+    if "{backend}" in text:
+        return {name: Path(text.replace("{backend}", name)) for name in backends}
+    path = Path(out)
+    if path.is_dir() or text.endswith("/") or (len(backends) > 1 and path.suffix != ".onnx"):
+        return {name: path / f"{stem}.{name}.onnx" for name in backends}
+    if len(backends) > 1:
+        raise OutputError(
+            f"{path}: one file cannot hold {len(backends)} graphs. Give -o a folder, or a name with {{backend}} in it."
+        )
+    return {backends[0]: path}

@@ -34,7 +34,8 @@ class Session:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has a class of its own for every status code
-            raise ModelError(f"onnxruntime cannot load the model: {_clean(error)}") from error
+            hint = " Take such operators out of the model, and quantize the rest." if "registered" in str(error) else ""
+            raise ModelError(f"onnxruntime cannot load the model: {_clean(error)}.{hint}") from error
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises ModelError with onnxruntime's reason."""

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from onnxq.errors import ModelError, OutputError
 
 OLDEST_OPSET = 13  # the first whose DequantizeLinear has an axis, so the first with per-channel weights
+KNOWN_IR = 10  # of onnx 1.16: what every onnxruntime of the last years loads
 PROTOBUF_LIMIT = 2**31 - 1
 
 ModelLike: TypeAlias = str | Path | onnx.ModelProto | gs.Graph
@@ -133,6 +134,9 @@ def normalise(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     if opset(proto) < OLDEST_OPSET:
         proto = _upgrade(proto, where)
     _name_nodes(proto)
+    # The newest IR version that onnx writes is often unknown to the newest onnxruntime; none of it is needed here.
+    needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
+    proto.ir_version = max(needed, min(proto.ir_version, KNOWN_IR))
     try:
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):

@@ -88,7 +88,7 @@ def _without_unusable(workspace: Workspace) -> Plan:
         workspace.ledger.add("warning", "calibrate", tensor, f"left in float: {reason}")
     plan = workspace.plan.without(reasons)
     if not plan.weights:
-        raise DataError(f"{workspace.samples.description}: {nothing_to_quantize(workspace, dict(plan.floats))}")
+        raise DataError(f"{workspace.samples.description}: {nothing_to_quantize(workspace, plan)}")
     return plan
 
 

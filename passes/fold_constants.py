@@ -24,7 +24,8 @@ class FoldConstants:
         graph = workspace.graph
         before = len(graph.nodes)
         with hushed():
-            graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=True, partitioning="basic")
+            # Bodies of If and Loop are left alone: graphsurgeon runs them under an IR version of its own choice.
+            graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=False, partitioning="basic")
         tidy(graph)
         removed = before - len(graph.nodes)
         if removed:

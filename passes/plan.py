@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxq.errors import ModelError, RecipeError, unknown
+from onnxq.graph import HEAVY_OPS
 from onnxq.placement import Wishes, place
+from onnxq.plan import Plan
 from onnxq.workspace import Workspace
 
 
@@ -31,7 +33,7 @@ class PlanIntegers:
         self._warn_of_idle_wishes(workspace)
         plan = place(workspace.graph, workspace.backend, Wishes(self.exclude, self.keep_float))
         if not plan.weights:
-            raise ModelError(nothing_to_quantize(workspace, plan.floats))
+            raise ModelError(nothing_to_quantize(workspace, plan))
         changed = plan != workspace.plan
         workspace.plan = plan
         return changed
@@ -47,11 +49,12 @@ class PlanIntegers:
                 workspace.ledger.add("warning", self.name, op, f"keep_float: {unknown('operator', op, ops)}")
 
 
-def nothing_to_quantize(workspace: Workspace, floats: dict[str, str] | object) -> str:
+def nothing_to_quantize(workspace: Workspace, plan: Plan) -> str:
     """A sentence that says why no linear layer of the model becomes integer."""
-    reasons = sorted(set(floats.values())) if isinstance(floats, dict) else []
-    detail = f" ({'; '.join(reasons[:3])})" if reasons else ""
+    others = {node.name for node in workspace.graph.nodes if node.op not in HEAVY_OPS}
+    reasons = sorted({reason for name, reason in plan.floats.items() if name not in others})
+    detail = f": {'; '.join(reasons[:3])}" if reasons else ": it has none"
     return (
-        f"nothing to quantize for {workspace.backend.title}: no Conv, ConvTranspose, Gemm or MatMul with a constant "
-        f"float32 weight can become integer{detail}."
+        f"nothing to quantize for {workspace.backend.title}: no Conv, ConvTranspose, Gemm or MatMul of the model "
+        f"can become integer{detail}."
     )

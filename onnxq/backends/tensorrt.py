@@ -216,7 +216,18 @@ _I8 = Scheme(signed=True, symmetric=True)
 
 
 def _build(model: onnx.ModelProto, shapes: Shapes) -> Engine:
-    return build(model, shapes=shapes)
+    return build(_unnamed(model), shapes=shapes)
+
+
+def _unnamed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without names of dimensions: TensorRT takes equal names, such as the ``?`` of some exporters, for equal sizes."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for value in (*copy.graph.input, *copy.graph.value_info, *copy.graph.output):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.HasField("dim_param"):
+                dim.ClearField("dim_param")
+    return copy
 
 
 BACKEND = Backend(

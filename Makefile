@@ -1,0 +1,36 @@
+# Every target that needs it makes the virtual environment itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export ONNXQ_CORPUS ?=
+
+.PHONY: demo test lint bench wheel clean
+.DEFAULT_GOAL := demo
+
+$(BIN)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet -e '.[all,dev]'
+	touch $@
+
+demo: $(BIN)/.ready  ## Quantize a model that ships with onnxq for three engines.
+	$(BIN)/onnxq quantize models/digits_mobilenet/card.yaml \
+	  --backend onnxruntime --backend openvino --backend tensorrt --out out/
+
+test: $(BIN)/.ready  ## All tests; with ONNXQ_CORPUS=FOLDER also those on a corpus of real models.
+	$(BIN)/pytest
+
+lint: $(BIN)/.ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(BIN)/.ready  ## Speed, memory and accuracy beside plain inference, as ratios of one run.
+	$(BIN)/python tests/bench.py
+
+wheel: $(BIN)/.ready
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf $(VENV) build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

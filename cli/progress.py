@@ -1,5 +1,6 @@
 """A progress bar per stage on stderr, where that is a terminal."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,12 +14,12 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    # rich takes a file for a terminal where FORCE_COLOR is set, as in many a CI.
+    if quiet or not sys.stderr.isatty():
         yield silent
         return
     columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=console, transient=True) as bars:
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, int] = {}
 
         def show(stage: str, done: int, total: int | None) -> None:

@@ -127,11 +127,13 @@ def quantize(
         _preprocessing(preprocess, card),
     )
     names = tuple(dict.fromkeys(backend or written_recipe.backends or ("onnxruntime",)))
+    source, given = card.model_path if card else Path(model), _data(data, card)
     files = _places(out, card.name if card else Path(model).stem, names, json_file, report)
+    _keep_apart([*files.values(), json_file, report], [source, given, recipe])
     with progress_bars(quiet) as progress:
         result = run(
-            card.model_path if card else model,
-            _data(data, card),
+            source,
+            given,
             backend=names,
             recipe=written_recipe,
             options=options,
@@ -149,11 +151,15 @@ quantize.__doc__ = EXAMPLES
 
 def _card(model: str) -> "Card | None":
     """The card MODEL means, or None for a model file."""
+    from onnxq.errors import ModelError, unknown
     from onnxq.models.card import load_card, shipped_cards
 
-    path = Path(model)
-    is_card = path.suffix in (".yaml", ".yml") or path.is_dir() or (not path.exists() and model in shipped_cards())
-    return load_card(model) if is_card else None
+    path, cards = Path(model), shipped_cards()
+    if path.suffix in (".yaml", ".yml") or path.is_dir() or (not path.exists() and str(path) in cards):
+        return load_card(path)
+    if not path.exists() and not path.suffix:
+        raise ModelError(f"{model}: no such file, and {unknown('card', model, cards)} Or give an .onnx file.")
+    return None
 
 
 def _card_recipe(card: "Card") -> "str | Path | dict[str, object]":
@@ -194,6 +200,19 @@ def _places(
         if path is not None:
             check_writable(path)
     return files
+
+
+def _keep_apart(written: "list[Path | None]", read: "list[str | Path | None]") -> None:
+    """Raises OutputError where a file would be written twice, or over what the command reads."""
+    from onnxq.errors import OutputError
+
+    taken = {Path(path).resolve() for path in read if path is not None}
+    for path in written:
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise OutputError(f"{path}: is read or written already by this command. Choose another name.")
+        taken.add(path.resolve())
 
 
 def _write(result: "Result", files: dict[str, Path], json_file: Path | None, report: Path | None, quiet: bool) -> None:

@@ -12,7 +12,7 @@ from onnxq.samples import Batch, Samples
 from onnxq.statistics import TensorStatistics
 
 Array = NDArray[np.generic]
-BATCH_BYTES = 48 * 2**20  # of watched tensors at a time: large enough to be fast, small enough to forget
+BATCH_BYTES = 8 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
 
 
@@ -25,7 +25,6 @@ class Session:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or 0
-        options.enable_cpu_mem_arena = False  # an arena keeps the largest batch for ever
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         self.outputs = [output.name for output in model.graph.output]

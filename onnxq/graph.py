@@ -39,8 +39,8 @@ def layout(node: gs.Node) -> Layout | None:
     if node.op == "MatMul":
         for index, right in ((1, True), (0, False)):
             tensor = node.inputs[index]
-            if is_constant(tensor) and tensor.values.ndim >= 2:
-                rank = tensor.values.ndim
+            if is_constant(tensor) and len(tensor.shape) >= 2:
+                rank = len(tensor.shape)
                 return Layout(index, rank - 1 if right else rank - 2, rank - 2 if right else rank - 1)
     return None
 
@@ -107,6 +107,11 @@ def data_inputs(node: gs.Node) -> list[int]:
     if node.op in ("Add", "Sub", "Mul", "Div", "Concat", "Sum", "Max", "Min", "MatMul"):
         return list(range(len(node.inputs)))
     return [0] if node.inputs else []
+
+
+def data_outputs(node: gs.Node) -> list[int]:
+    """Indices of the outputs that carry data: all parts of a split, the first of every other operator's."""
+    return list(range(len(node.outputs))) if node.op == "Split" else [0]
 
 
 def bypass(graph: gs.Graph, node: gs.Node) -> None:

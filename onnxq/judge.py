@@ -15,7 +15,7 @@ from onnxq.samples import Samples
 
 Array = NDArray[np.generic]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
-SAMPLES = 128  # where there is no metric: enough to tell a decibel
+SAMPLES = 64  # where there is no metric: enough to tell a decibel
 BYTES = 128 * 2**20  # of outputs held for a comparison
 
 

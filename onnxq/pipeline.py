@@ -14,13 +14,13 @@ import onnx
 from onnxq.backends import backend_of, require
 from onnxq.backends.engine import Engine
 from onnxq.build import build
-from onnxq.errors import EngineError
+from onnxq.errors import EngineError, RecipeError
 from onnxq.execute import Session
 from onnxq.judge import SAMPLES, Answers, answers, compare, score
 from onnxq.metrics import Metric
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.options import Options
-from onnxq.passes import Calibrate
+from onnxq.passes import Calibrate, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite
 from onnxq.recipe import Recipe, load_recipe
@@ -70,7 +70,8 @@ def quantize(
         judge = Judge(source, tests, metric, progress, clock)
         found = {name: judge(space, found[name]) for name, space in zip(found, spaces, strict=True)}
     said = str(model) if isinstance(model, str | Path) else source.graph.name
-    return Result(said, data.description, written.written(), found, dict(clock.seconds), samples == "random")
+    smoke_test = isinstance(samples, str) and samples == "random"  # an array compares by element
+    return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
 
 
 def _split(passes: tuple[Pass, ...]) -> tuple[list[Pass], list[Pass]]:
@@ -89,9 +90,19 @@ def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
 
 def run(space: Workspace, step: Pass, proof: Proof | None = None) -> bool:
     """One pass; a float rewrite must prove that it kept the function."""
+    _check_order(space, step)
     if isinstance(step, FloatRewrite):
         return rewrite(space, step, proof or Proof(space.model(), space.samples))
     return step(space)
+
+
+def _check_order(space: Workspace, step: Pass) -> None:
+    """Raises RecipeError for a pass that comes before those it needs; who made the plan does not matter."""
+    planned = space.plan.activations.keys()
+    if isinstance(step, Calibrate | RoundWeights | InsertQdq) and not space.plan.weights:
+        raise RecipeError(f"recipe: nothing is planned when {step.name!r} runs. Put 'plan' before it.")
+    if isinstance(step, InsertQdq) and (bare := sorted(planned - space.activations.keys())):
+        raise RecipeError(f"recipe: {bare[0]!r} has no grid when {step.name!r} runs. Put 'calibrate' before it.")
 
 
 def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
@@ -102,6 +113,7 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
     for space in spaces:
         for step in steps[:at]:
             run(space, step)
+        _check_order(space, steps[at])
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
     watched = {tensor for space in spaces for tensor in space.plan.watched}
@@ -118,6 +130,8 @@ def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         node = next((node for node in space.graph.nodes if node.name == name), None)
         space.ledger.add("float", "plan", name, reason, node.op if node is not None else "")
     model = space.model()
+    if all(node.op_type != "DequantizeLinear" for node in model.graph.node):
+        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
     return BackendResult(
         space.backend.name,
         space.backend.title,

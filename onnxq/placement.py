@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from onnxq.backends.backend import Backend, Reads, Rule
@@ -19,6 +20,7 @@ from onnxq.errors import Declined
 from onnxq.graph import (
     HEAVY_OPS,
     data_inputs,
+    data_outputs,
     is_constant,
     is_output,
     layout,
@@ -29,6 +31,9 @@ from onnxq.graph import (
 )
 from onnxq.plan import Activation, Edge, Plan, Weight
 from onnxq.scheme import Scheme
+
+
+FLOATS = ("float32", "float16", "bfloat16", "float64")
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,9 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
     sketch.want(node, activations)
     where = layout(node)
     if where is not None:
-        scheme = backend.weight.along(where.out_axis)
+        # Engines compute a batch of matrices in integers with one scale for all of it, or wrongly.
+        batched = node.op == "MatMul" and len(node.inputs[where.index].shape) > 2
+        scheme = backend.weight.along(None if batched else where.out_axis)
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
     if rule.writes or (node.op == "MatMul" and backend.splits_bias and _feeds_bias(graph, node)):
         sketch.written[partition_output(graph, node, backend).name] = None
@@ -104,17 +111,30 @@ def _check_layer(node: gs.Node, backend: Backend) -> list[int]:
             raise Declined(f"a product of two activations (attention) is faster in float on {backend.title}")
     else:
         operands.remove(where.index)
-        dtype = node.inputs[where.index].values.dtype
-        if dtype != np.float32:
-            raise Declined(f"its weight is {dtype}, not float32")
+        if not is_float32(node.inputs[where.index]):
+            raise Declined(f"its weight is {dtype_name(node.inputs[where.index])}, not float32")
         if not np.isfinite(node.inputs[where.index].values).all():
             raise Declined("its weight holds NaN or infinity")
     for index in operands:
-        if is_constant(node.inputs[index]):
-            raise Declined("both of its operands are constants")
-        if node.inputs[index].dtype not in (None, np.float32, np.dtype(np.float32)):
-            raise Declined(f"its input is {np.dtype(node.inputs[index].dtype)}, not float32")
+        tensor = node.inputs[index]
+        if is_constant(tensor):
+            vector = where is None and len(tensor.shape) < 2
+            raise Declined("its weight is a vector" if vector else "both of its operands are constants")
+        if not is_float32(tensor):
+            raise Declined(f"its input is {dtype_name(tensor)}, not float32")
     return operands
+
+
+def is_float32(tensor: gs.Tensor) -> bool:
+    """Also where the dtype is not known: then nothing says that it is anything else."""
+    return tensor.dtype is None or dtype_name(tensor) == "float32"
+
+
+def dtype_name(tensor: gs.Tensor) -> str:
+    """``float32``, ``bfloat16``, ...: graphsurgeon keeps a type that numpy does not have as ONNX's number."""
+    if isinstance(tensor.dtype, int):
+        return str(onnx.TensorProto.DataType.Name(tensor.dtype)).lower()
+    return str(np.dtype(tensor.dtype))
 
 
 def _feeds_bias(graph: gs.Graph, node: gs.Node) -> bool:
@@ -161,7 +181,7 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
         )
 
     def enclosed(node: gs.Node) -> bool:
-        results = [partition_output(graph, node, backend, i) for i in range(len(node.outputs))]
+        results = [partition_output(graph, node, backend, i) for i in data_outputs(node)]
         return all(integer(node.inputs[i]) for i in data_inputs(node)) and any(map(read_as_integer, results))
 
     while dropped := [name for name, node in candidates.items() if not enclosed(node)]:
@@ -169,7 +189,7 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
             del candidates[name]
     for node in candidates.values():
         sketch.want(node, data_inputs(node))
-        for index in range(len(node.outputs)):
+        for index in data_outputs(node):
             result = partition_output(graph, node, backend, index)
             sketch.written[result.name] = None
             if _rule(backend, node).same_grid:
@@ -224,7 +244,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
         absorbed = node.op in backend.absorbs and node.outputs[0].name in {*sketch.written, *sketch.wanted}
         if node.name in integer or node.name in sketch.floats or absorbed:
             continue
-        if not any(t.dtype in (np.float32, np.float16, np.float64) for t in node.outputs):
+        if not any(t.dtype is not None and dtype_name(t) in FLOATS for t in node.outputs):
             continue
         sketch.floats[node.name] = wishes.refusal(node) or _float_reason(graph, node, backend)
 
@@ -246,10 +266,11 @@ def _finish(sketch: _Sketch, backend: Backend) -> Plan:
             name,
             backend.activation,
             sketch.grids.get(name, name),
-            None if name in sketch.written else frozenset(sketch.wanted[name]),
+            frozenset(sketch.wanted.get(name, ())),
+            name in sketch.written,
         )
         for name in {**sketch.wanted, **sketch.written}
-        if name in sketch.written or sketch.wanted[name]
+        if name in sketch.written or sketch.wanted.get(name)
     }
     weights = tuple(Weight(tensor, scheme, frozenset(edges)) for (tensor, scheme), edges in sketch.weights.items())
     return Plan(activations, weights, sketch.floats)

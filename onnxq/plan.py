@@ -1,6 +1,6 @@
 """Which tensor gets which grid, which tensors share one, who reads them as integers, and why a node got none."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from onnxq.scheme import ActivationSchemes, Scheme
@@ -11,7 +11,7 @@ Edge = tuple[str, int]
 
 @dataclass(frozen=True)
 class Activation:
-    """A tensor that becomes integer. ``readers=None`` means all of them, a graph output included.
+    """A tensor that becomes integer, for the readers that ``wanted`` it or for ``everyone``, a graph output included.
 
     ``grid`` names the tensor whose statistics choose the grid: itself, or the one whose integers it passes on.
     """
@@ -19,7 +19,13 @@ class Activation:
     tensor: str
     schemes: ActivationSchemes
     grid: str
-    readers: frozenset[Edge] | None
+    wanted: frozenset[Edge]
+    everyone: bool = False
+
+    @property
+    def readers(self) -> frozenset[Edge] | None:
+        """Who reads integers; None means all of them."""
+        return None if self.everyone else self.wanted
 
 
 @dataclass(frozen=True)
@@ -50,12 +56,22 @@ class Plan:
         return frozenset(name for weight in self.weights for name, _ in weight.readers)
 
     def without(self, tensors: Mapping[str, str]) -> "Plan":
-        """The plan with the grids of some tensors taken away; the reason is given for every reader they had."""
-        lost = {t: a for t, a in self.activations.items() if a.grid in tensors}
-        floats = dict(self.floats)
-        for activation in lost.values():
-            for name, _ in activation.readers or ():
-                floats[name] = tensors[activation.grid]
-        kept = {t: a for t, a in self.activations.items() if t not in lost}
-        weights = tuple(w for w in self.weights if not any(name in floats for name, _ in w.readers))
-        return replace(self, activations=kept, weights=weights, floats=floats)
+        """The plan with the grids of some tensors taken away; the reason is given for every node that wanted them,
+        and nothing else becomes integer for such a node."""
+        lost = [entry for entry in self.activations.values() if entry.grid in tensors]
+        reasons = {name: tensors[entry.grid] for entry in lost for name, _ in entry.wanted}
+        kept = [
+            replace(entry, wanted=_others(entry.wanted, reasons))
+            for entry in self.activations.values()
+            if entry.grid not in tensors
+        ]
+        weights = (replace(weight, readers=_others(weight.readers, reasons)) for weight in self.weights)
+        return Plan(
+            {entry.tensor: entry for entry in kept if entry.everyone or entry.wanted},
+            tuple(weight for weight in weights if weight.readers),
+            {**self.floats, **reasons},
+        )
+
+
+def _others(edges: frozenset[Edge], nodes: Collection[str]) -> frozenset[Edge]:
+    return frozenset(edge for edge in edges if edge[0] not in nodes)

@@ -11,7 +11,7 @@ _LEAST_RUNS = 3
 
 
 def side_by_side(
-    first: Engine, second: Engine, feeds: Mapping[str, Array], *, seconds: float = 0.5
+    first: Engine, second: Engine, feeds: Mapping[str, Array], *, seconds: float = 0.3
 ) -> tuple[float, float]:
     """Median wall seconds per run of each engine, on the same feeds.
 

@@ -42,6 +42,7 @@ def main() -> None:
     except OnnxqError as error:
         print(f"onnxq: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("onnxq: interrupted; nothing half-written was left.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:  # what Typer makes of an interrupt, without a word
+            print("onnxq: interrupted; nothing half-written was left.", file=sys.stderr)
+        raise

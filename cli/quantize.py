@@ -8,7 +8,6 @@ import typer
 
 if TYPE_CHECKING:
     from onnxq.models.card import Card
-    from onnxq.preprocess import Preprocessing
     from onnxq.result import Result
 
 EXAMPLES = """
@@ -107,13 +106,13 @@ def quantize(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUT)] = False,
 ) -> None:
     from onnxq.cli.progress import progress_bars
-    from onnxq.metrics import metric_of
     from onnxq.options import Options
     from onnxq.pipeline import quantize as run
+    from onnxq.preprocess import parse_preprocessing
     from onnxq.recipe import load_recipe
 
     card = _card(model)
-    written_recipe = load_recipe(recipe or (_card_recipe(card) if card else "default"))
+    written = load_recipe(recipe or (card.recipe_path or card.recipe if card else "default"))
     options = Options(
         calibrator,
         samples,
@@ -124,23 +123,13 @@ def quantize(
         tuple(keep_float or ()),
         seed,
         build,
-        _preprocessing(preprocess, card),
+        parse_preprocessing(preprocess) if preprocess is not None else None,
     )
-    names = tuple(dict.fromkeys(backend or written_recipe.backends or ("onnxruntime",)))
-    source, given = card.model_path if card else Path(model), _data(data, card)
+    names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = _places(out, card.name if card else Path(model).stem, names, json_file, report)
-    _keep_apart([*files.values(), json_file, report], [source, given, recipe])
+    _keep_apart([*files.values(), json_file, report], [card.model_path if card else model, data, recipe])
     with progress_bars(quiet) as progress:
-        result = run(
-            source,
-            given,
-            backend=names,
-            recipe=written_recipe,
-            options=options,
-            test=card.test_path if card else None,
-            metric=metric_of(card) if card else None,
-            progress=progress,
-        )
+        result = run(card or model, data, backend=names, recipe=written, options=options, progress=progress)
     _write(result, files, json_file, report, quiet)
     if any(entry.problem for entry in result.backends.values()):
         raise typer.Exit(1)
@@ -160,26 +149,6 @@ def _card(model: str) -> "Card | None":
     if not path.exists() and not path.suffix:
         raise ModelError(f"{model}: no such file, and {unknown('card', model, cards)} Or give an .onnx file.")
     return None
-
-
-def _card_recipe(card: "Card") -> "str | Path | dict[str, object]":
-    return card.recipe_path or card.recipe
-
-
-def _preprocessing(text: str | None, card: "Card | None") -> "Preprocessing | None":
-    from onnxq.preprocess import parse_preprocessing
-
-    return parse_preprocessing(text) if text is not None else card.preprocessing if card else None
-
-
-def _data(data: str | None, card: "Card | None") -> str | Path:
-    from onnxq.errors import DataError
-
-    if data is not None:
-        return data
-    if card is None:
-        raise DataError("no calibration data. Give --data FILE, or a model card; --data random makes a smoke test.")
-    return card.calibration_path
 
 
 def _places(

@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.errors import Declined
-from onnxq.graph import Layout, give, is_constant, layout, values
+from onnxq.graph import Layout, give, has_bias, is_constant, layout, per_channel, values
 
 Vector = NDArray[np.float64]
 
@@ -59,6 +59,8 @@ def scale_input_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
     bias = _bias(node, len(summed))
     scaled = grouped * _along(per_group, grouped.ndim, axes)
     _replace(node, where.index, scaled.reshape(weight.shape), dtype)
+    if node.op == "Gemm":
+        summed = summed * float(node.attrs.get("alpha", 1.0))
     _replace(node, 2, bias + summed, dtype)
 
 
@@ -87,15 +89,9 @@ def _per_input_channel(weight: Vector, where: Layout) -> Vector:
 
 
 def _bias(node: gs.Node, channels: int) -> Vector:
-    """[channels], with a Gemm's alpha and beta taken into weight and bias."""
-    if len(node.inputs) < 3 or node.inputs[2].is_empty():
-        return np.zeros(channels)
-    bias = values(node.inputs[2], "bias").astype(np.float64)
-    if bias.size not in (1, channels):
-        raise Declined(f"its bias has shape {list(bias.shape)}, not one number per channel")
-    if node.op == "Gemm":
-        bias = bias * float(node.attrs.pop("beta", 1.0))
-    return np.broadcast_to(bias.reshape(-1), (channels,))
+    """[channels], with a Gemm's beta taken into it."""
+    bias = per_channel(values(node.inputs[2], "bias"), channels) if has_bias(node) else np.zeros(channels)
+    return bias * float(node.attrs.pop("beta", 1.0)) if node.op == "Gemm" else bias
 
 
 def _become_gemm(node: gs.Node) -> None:

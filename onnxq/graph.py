@@ -1,5 +1,6 @@
 """The few questions and edits every rewrite needs, and the one table of channel axes and weight layouts."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,6 +55,18 @@ def values(tensor: gs.Tensor, what: str) -> NDArray[np.generic]:
     if not is_constant(tensor):
         raise Declined(f"its {what} is computed at run time")
     return np.asarray(tensor.values)
+
+
+def has_bias(node: gs.Node) -> bool:
+    """Whether a Conv, ConvTranspose or Gemm has its optional third input."""
+    return len(node.inputs) > 2 and not node.inputs[2].is_empty()
+
+
+def per_channel(bias: NDArray[np.generic], channels: int) -> NDArray[np.float64]:
+    """[channels] of a bias that is added along the last axis. Raises Declined for one that differs from row to row."""
+    if bias.size not in (1, channels) or bias.size != math.prod(bias.shape[-1:]):
+        raise Declined(f"its bias has shape {list(bias.shape)}, not one number per channel")
+    return np.broadcast_to(bias.astype(np.float64).reshape(-1), (channels,))
 
 
 def producer(tensor: gs.Tensor) -> gs.Node | None:

@@ -5,8 +5,11 @@ puts them back. Models are untrusted: external data may not leave the model's fo
 parser is one ModelError.
 """
 
+import logging
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +25,7 @@ KNOWN_IR = 10  # of onnx 1.16: what every onnxruntime of the last years loads
 PROTOBUF_LIMIT = 2**31 - 1
 
 ModelLike: TypeAlias = str | Path | onnx.ModelProto | gs.Graph
+GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 QUANTIZED_OPS = frozenset(
     [
         "QuantizeLinear",
@@ -64,7 +68,7 @@ def _read(source: ModelLike) -> tuple[onnx.ModelProto, str]:
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Give the path of an .onnx model, or of a model card.")
     try:
-        proto = onnx.load(path, load_external_data=False)
+        proto = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the suffix
     except DecodeError as error:
         raise ModelError(
             f"{path}: not an ONNX file, or cut off ({path.stat().st_size:,} bytes). Export or copy it again."
@@ -156,8 +160,9 @@ def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
 
 
 def _name_nodes(proto: onnx.ModelProto) -> None:
+    """A name for every node that no other has, bodies of If, Loop and Scan included."""
     taken: set[str] = set()
-    for node in proto.graph.node:
+    for node in _nodes(proto.graph):
         base = node.name or (f"{node.op_type}_{node.output[0]}" if node.output else node.op_type)
         name, count = base, 0
         while name in taken:
@@ -167,14 +172,37 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
         taken.add(name)
 
 
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    yield from graph.node
+    for node in graph.node:
+        for attribute in node.attribute:
+            for body in (attribute.g, *attribute.graphs) if attribute.type in GRAPHS else ():
+                yield from _nodes(body)
+
+
 def to_graph(proto: onnx.ModelProto) -> gs.Graph:
     """The graph that passes rewrite."""
-    return gs.import_onnx(proto)
+    with graphsurgeon_hushed():
+        return gs.import_onnx(proto)
+
+
+@contextmanager
+def graphsurgeon_hushed() -> Iterator[None]:
+    """It prints its warnings, of types that numpy lacks for one, among what the command prints."""
+    from onnx_graphsurgeon.logger import G_LOGGER
+
+    severity = G_LOGGER.severity
+    G_LOGGER.severity = logging.ERROR
+    try:
+        yield
+    finally:
+        G_LOGGER.severity = severity
 
 
 def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     """The graph as a model, with the metadata of the model it came from."""
-    proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
+    with graphsurgeon_hushed():
+        proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     _copy_envelope(like, proto)
     proto.ir_version = max(like.ir_version, 7)
     return proto
@@ -206,9 +234,10 @@ def write_file(path: Path, content: bytes) -> None:
         Path(beside).chmod(0o644)
         Path(beside).replace(path)
     except OSError as error:
-        if beside:
-            Path(beside).unlink(missing_ok=True)
         raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place with -o.") from error
+    finally:
+        if beside:  # gone, unless something went wrong
+            Path(beside).unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:
@@ -225,4 +254,4 @@ def check_writable(path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip()[:300]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].strip(" .")[:300]

@@ -33,6 +33,9 @@ class Options:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise RecipeError(f"{name}: {value} is less than 1 (--{name}).")
+        for name in ("exclude", "keep_float"):
+            if isinstance(getattr(self, name), str):  # a tuple of its letters, to Python
+                raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
         if self.weight_bits is not None and not 2 <= self.weight_bits <= 8:
             raise RecipeError(f"weight_bits: {self.weight_bits} is not 2 to 8 (--weight-bits).")
 

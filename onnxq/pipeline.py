@@ -14,11 +14,12 @@ import onnx
 from onnxq.backends import backend_of, require
 from onnxq.backends.engine import Engine
 from onnxq.build import build
-from onnxq.errors import EngineError, RecipeError
+from onnxq.errors import DataError, EngineError, RecipeError
 from onnxq.execute import Session
 from onnxq.judge import SAMPLES, Answers, answers, compare, score
-from onnxq.metrics import Metric
+from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike, load_model, to_graph
+from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.passes import Calibrate, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
@@ -30,11 +31,11 @@ from onnxq.workspace import FloatRewrite, Pass, Progress, Workspace, silent
 
 
 def quantize(
-    model: ModelLike,
-    samples: Data,
+    model: ModelLike | Card,
+    samples: Data | None = None,
     *,
     backend: str | Sequence[str] | None = None,
-    recipe: str | Path | Mapping[str, object] | Recipe = "default",
+    recipe: str | Path | Mapping[str, object] | Recipe | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
     test: Data | None = None,
     metric: Metric | None = None,
@@ -43,11 +44,19 @@ def quantize(
     """Quantize ``model`` for one backend or several, with one calibration, and judge what came of it.
 
     ``samples`` calibrate; ``test`` (by default the same) judge, with ``metric`` where they carry labels. ``backend``
-    is ``onnxruntime`` unless it or the recipe says otherwise. Raises OnnxqError for whatever the user can mend.
+    is ``onnxruntime`` unless it or the recipe says otherwise. A card brings all of these, and what is given replaces
+    its own. Raises OnnxqError for whatever the user can mend.
     """
+    said = model.name if isinstance(model, Card) else str(model) if isinstance(model, str | Path) else "model"
+    if isinstance(model, Card):
+        samples, recipe, options = _from_card(model, samples, recipe, options)
+        test, metric = model.test_path if test is None else test, metric or metric_of(model)
+        model = model.model_path
+    if samples is None:
+        raise DataError("no calibration data. Give --data FILE (samples=), or a model card; `random` is a smoke test.")
     clock = Clock()
     with clock("prepare"):
-        written = options.applied(load_recipe(recipe))
+        written = options.applied(load_recipe(recipe or "default"))
         names = [backend] if isinstance(backend, str) else list(backend or written.backends or ["onnxruntime"])
         backends = [backend_of(name) for name in dict.fromkeys(names)]
         if options.build:
@@ -69,9 +78,17 @@ def quantize(
         tests = data if test is None else open_samples(test, inputs, preprocessing=options.preprocessing)
         judge = Judge(source, tests, metric, progress, clock)
         found = {name: judge(space, found[name]) for name, space in zip(found, spaces, strict=True)}
-    said = str(model) if isinstance(model, str | Path) else source.graph.name
     smoke_test = isinstance(samples, str) and samples == "random"  # an array compares by element
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
+
+
+def _from_card(
+    card: Card, samples: Data | None, recipe: str | Path | Mapping[str, object] | Recipe | None, options: Options
+) -> tuple[Data, str | Path | Mapping[str, object] | Recipe, Options]:
+    """What was given, and the card's own where nothing was."""
+    preprocessing = options.preprocessing or card.preprocessing
+    found = card.calibration_path if samples is None else samples
+    return found, recipe or card.recipe_path or card.recipe, options.on(preprocessing=preprocessing)
 
 
 def _split(passes: tuple[Pass, ...]) -> tuple[list[Pass], list[Pass]]:
@@ -182,7 +199,10 @@ class Judge:
             graph = self._answers(Session(result.model, optimize=False), f"judge {space.backend.title} graph", 32)
             real = None
             if engine is not None and built is not None and built.reading.executed:
-                real = self._answers(engine, f"judge {space.backend.title} engine", 1)
+                try:
+                    real = self._answers(engine, f"judge {space.backend.title} engine", 1)
+                except EngineError as error:
+                    problem = str(error)
             judged = self._judged(graph, real)
         return BackendResult(**{**vars(result), "built": built, "judged": judged, "problem": problem})
 

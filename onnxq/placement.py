@@ -32,7 +32,6 @@ from onnxq.graph import (
 from onnxq.plan import Activation, Edge, Plan, Weight
 from onnxq.scheme import Scheme
 
-
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
 
@@ -111,6 +110,11 @@ def _check_layer(node: gs.Node, backend: Backend) -> list[int]:
             raise Declined(f"a product of two activations (attention) is faster in float on {backend.title}")
     else:
         operands.remove(where.index)
+        if where.groups > 1 and node.inputs[1].values.shape[1] == 1 and not backend.depthwise:
+            raise Declined(
+                f"depthwise {node.op}: gains little from integers on {backend.title}, "
+                "and loses most by one grid for all channels"
+            )
         if not is_float32(node.inputs[where.index]):
             raise Declined(f"its weight is {dtype_name(node.inputs[where.index])}, not float32")
         if not np.isfinite(node.inputs[where.index].values).all():
@@ -253,7 +257,7 @@ def _float_reason(graph: gs.Graph, node: gs.Node, backend: Backend) -> str:
     if node.op not in backend.rules:
         return backend.refuses.get(
             node.op,
-            f"{node.op}: left to {backend.title}, which fuses it into a neighbour or computes it in float",
+            f"{node.op}: left to {backend.title}, fused into a neighbour or in float",
         )
     if any(is_output(graph, tensor) for tensor in node.outputs):
         return f"{node.op}: its result is an output of the model"

@@ -60,6 +60,7 @@ def rewrite(workspace: Workspace, step: FloatRewrite, proof: Proof) -> bool:
     except ModelError as error:
         found, reason = -np.inf, str(error)
     if found >= step.tolerance_db:
+        workspace.statistics = {}  # a tensor may keep its name and change its values
         return True
     workspace.graph, workspace.ledger = graph, ledger
     ledger.add("declined", step.name, "graph", f"undone: {reason}")

@@ -48,7 +48,7 @@ class Recipe:
 
     def written(self) -> list[dict[str, dict[str, object]]]:
         """The recipe as YAML would hold it, every option spelled out."""
-        return [{step.name: _options(step)} for step in self.passes]
+        return [{_written_name(step): _options(step)} for step in self.passes]
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -91,7 +91,11 @@ def _pass(entry: str | dict[str, dict[str, Any] | None], where: str) -> Pass:
         raise RecipeError(f"{where}: a pass is a name or one `name: {{options}}`; {sorted(entry)} are several.")
     name, options = next(iter(entry.items()))
     kind = _kind(name, where)
-    return validated(kind, options or {}, f"{where}: pass {name!r}")
+    where = f"{where}: pass {name!r}"
+    try:
+        return validated(kind, options or {}, where)
+    except RecipeError as error:  # one that the pass raises itself knows not where it is written
+        raise RecipeError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
 
 
 def _kind(name: str, where: str) -> type[Pass]:
@@ -103,9 +107,16 @@ def _kind(name: str, where: str) -> type[Pass]:
         raise RecipeError(f"{where}: {unknown('pass', name, PASSES)} A pass of your own is written module:Class.")
     try:
         found: type[Pass] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # importing runs the user's module, which may raise anything
         raise RecipeError(f"{where}: pass {name!r} cannot be imported: {error}.") from error
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
+        raise RecipeError(f"{where}: {name!r} is not a pass: a frozen dataclass with a `name`, called on a workspace.")
     return found
+
+
+def _written_name(step: Pass) -> str:
+    kind = type(step)
+    return step.name if PASSES.get(step.name) is kind else f"{kind.__module__}:{kind.__qualname__}"
 
 
 def _options(step: Pass) -> dict[str, object]:

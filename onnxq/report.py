@@ -1,6 +1,7 @@
 """What was done, what was declined and why, what it cost: a summary a person takes in at a glance."""
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -29,22 +30,28 @@ def summary(result: Result, written: dict[str, Path] | None = None) -> Renderabl
     if result.smoke_test:
         parts.append(Text("RANDOM DATA: a smoke test. Its ranges, and so its accuracy, mean nothing.", "bold red"))
     entries = list(result.backends.values())
-    shared = [e for e in entries[0].ledger.entries if all(e in other.ledger.entries for other in entries)]
+    shared = [e for e in entries[0].ledger.entries if all(_common(e, other) for other in entries)]
     parts += [Text(""), _table(entries), *_reasons(shared)]
     for entry in entries:
         parts += _notes(entry, (written or {}).get(entry.backend), shared)
     return Group(*parts)
 
 
+def _common(fact: Entry, entry: BackendResult) -> bool:
+    """Whether a fact is to be told once for all backends; what is clipped is only counted, so it is told for each."""
+    return fact.kind != "clipped" and fact in entry.ledger.entries
+
+
 def _table(entries: Sequence[BackendResult]) -> Table:
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     table.add_column("")
     for entry in entries:
         table.add_column(entry.title)
+    metric = next((e.judged.scores.metric for e in entries if e.judged and e.judged.scores), "")
     for title, cell in ROWS.items():
         cells = [cell(entry) for entry in entries]
         if any(found is not None for found in cells):
-            table.add_row(title, *(NOTHING if found is None else found for found in cells))
+            table.add_row(title.format(metric=metric), *(NOTHING if found is None else found for found in cells))
     return table
 
 
@@ -68,7 +75,7 @@ def _sqnr(side: str) -> Callable[[BackendResult], Text | None]:
         if not likeness:
             return NOT_RUN if side == "engine" else None
         worst = min(likeness, key=lambda like: like.sqnr_db)
-        agree = "" if worst.agreement is None else f", arg-max {worst.agreement:.1f} %"
+        agree = "" if worst.agreement is None else f", {worst.agreement:.1f} %"
         return Text(f"{worst.sqnr_db:.1f} dB{agree}")
 
     return cell
@@ -82,13 +89,14 @@ def _score(side: str) -> Callable[[BackendResult], Text | None]:
         value: float | None = getattr(scores, side)
         if value is None:
             return NOT_RUN
-        return Text(f"{value:.2f} {scores.unit} {scores.metric}", "" if side == "fp32" else _lost(scores.fp32 - value))
+        return Text(f"{value:.2f} {scores.unit}", "" if side == "fp32" else _lost(scores.fp32 - value))
 
     return cell
 
 
 def _size(entry: BackendResult) -> Text:
-    return Text(f"{_bytes(entry.size_before)} → {_bytes(entry.size_after)}")
+    unit, scale = ("MB", 1e6) if entry.size_before >= 1e5 else ("kB", 1e3)
+    return Text(f"{entry.size_before / scale:.2f} → {entry.size_after / scale:.2f} {unit}")
 
 
 def _time(entry: BackendResult) -> Text | None:
@@ -97,18 +105,19 @@ def _time(entry: BackendResult) -> Text | None:
         return None
     if built.fp32_seconds is None or built.seconds is None or built.speedup is None:
         return NOT_RUN
-    said = f"{_seconds(built.fp32_seconds)} → {_seconds(built.seconds)} ({built.speedup:.2f}x)"
+    unit, scale = ("ms", 1e3) if max(built.fp32_seconds, built.seconds) >= 1e-3 else ("µs", 1e6)
+    said = f"{scale * built.fp32_seconds:.3g} → {scale * built.seconds:.3g} {unit} ({built.speedup:.2f}x)"
     return Text(said, _good(built.speedup >= 1))
 
 
 ROWS: dict[str, Callable[[BackendResult], Text | None]] = {
-    "linear layers in INT8": _int8_layers,
-    "multiply-adds in INT8": _int8_macs,
-    "graph against FP32": _sqnr("graph"),
-    "engine against FP32": _sqnr("engine"),
-    "FP32": _score("fp32"),
-    "graph": _score("graph"),
-    "engine": _score("engine"),
+    "layers in INT8": _int8_layers,
+    "MACs in INT8": _int8_macs,
+    "graph vs FP32": _sqnr("graph"),
+    "engine vs FP32": _sqnr("engine"),
+    "{metric} FP32": _score("fp32"),
+    "{metric} graph": _score("graph"),
+    "{metric} engine": _score("engine"),
     "size": _size,
     "time per run": _time,
 }
@@ -120,14 +129,6 @@ def _good(fine: bool) -> str:
 
 def _lost(points: float) -> str:
     return "green" if points <= 0.5 else "yellow" if points <= 2 else "red"
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e6:.2f} MB" if size >= 1e5 else f"{size / 1e3:.1f} kB"
-
-
-def _seconds(seconds: float) -> str:
-    return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f} µs"
 
 
 def _notes(entry: BackendResult, path: Path | None, shared: Sequence[Entry]) -> list[RenderableType]:
@@ -191,7 +192,8 @@ def write_report(result: Result, written: dict[str, Path], path: Path) -> None:
     if path.suffix == ".html":
         text = console.export_html(inline_styles=True)
     elif path.suffix == ".svg":
-        text = console.export_svg(title="onnxq quantize")
+        # A picture must not fetch its font from the network; the reader's own monospaced one serves.
+        text = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="onnxq quantize"), flags=re.DOTALL)
     else:
         text = console.export_text()
     write_file(path, text.encode())

@@ -105,6 +105,15 @@ def qparams(scheme: Scheme, found: Range) -> QParams:
     return QParams(scheme, scale, np.asarray(zero, scheme.dtype))
 
 
+def same_grid(one: QParams, other: QParams) -> bool:
+    """Whether both put the same integers on the same reals."""
+    return (
+        one.scheme == other.scheme
+        and np.array_equal(one.scale, other.scale)
+        and np.array_equal(one.zero_point, other.zero_point)
+    )
+
+
 def _positive(scale: Floats) -> NDArray[np.float32]:
     """Engines refuse a scale that is not positive; nothing but zeros has any scale."""
     return np.asarray(np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1), np.float32)

@@ -42,9 +42,11 @@ def ops(graph: onnx.ModelProto | gs.Graph | Workspace) -> list[str]:
     """Operators in graph order."""
     if isinstance(graph, Workspace):
         graph = graph.graph
-    return [node.op_type for node in graph.graph.node] if isinstance(graph, onnx.ModelProto) else [
-        node.op for node in graph.nodes
-    ]
+    return (
+        [node.op_type for node in graph.graph.node]
+        if isinstance(graph, onnx.ModelProto)
+        else [node.op for node in graph.nodes]
+    )
 
 
 def changes_nothing(space: Workspace, step: Pass) -> bool:

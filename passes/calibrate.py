@@ -11,7 +11,7 @@ from onnxq.errors import DataError, RecipeError, unknown
 from onnxq.execute import watch
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
-from onnxq.scheme import Range, qparams
+from onnxq.scheme import Range, qparams, same_grid
 from onnxq.statistics import TensorStatistics
 from onnxq.workspace import Workspace
 
@@ -46,9 +46,8 @@ class Calibrate:
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
                 _tell_clipping(workspace, tensor, statistics, chosen)
-        changed = found.keys() != workspace.activations.keys()
-        workspace.activations = found
-        return changed
+        before, workspace.activations = workspace.activations, found
+        return before.keys() != found.keys() or not all(same_grid(found[t], before[t]) for t in found)
 
 
 def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> None:

@@ -60,10 +60,12 @@ def fold(graph: gs.Graph, norm: gs.Node) -> None:
 
 
 def affine(norm: gs.Node) -> tuple[Vector, Vector]:
-    """``k`` and ``s``, each [channels] float64."""
+    """``k`` and ``s``, each [channels] float64. Raises Declined."""
     gamma, beta, mean, variance = (
         values(tensor, what).astype(np.float64)
         for tensor, what in zip(norm.inputs[1:], ("scale", "bias", "mean", "variance"), strict=True)
     )
+    if np.any(variance + norm.attrs.get("epsilon", 1e-5) <= 0):
+        raise Declined("its variance is not positive")
     factor = gamma / np.sqrt(variance + norm.attrs.get("epsilon", 1e-5))
     return factor, beta - mean * factor

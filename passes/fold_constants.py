@@ -1,6 +1,5 @@
 """What depends on no input is computed once: constants, and the shape arithmetic exporters leave behind."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxq.graph import tidy
+from onnxq.model import graphsurgeon_hushed
 from onnxq.workspace import Workspace
 
 LARGEST = 64 * 2**20  # bytes; a model may ask to expand a constant without bound
@@ -37,15 +37,11 @@ class FoldConstants:
 def hushed() -> Iterator[None]:
     """Folding runs pieces of the model in sessions of graphsurgeon's own, whose warnings tell the user nothing."""
     import onnxruntime
-    from onnx_graphsurgeon.logger import G_LOGGER
 
-    severity = G_LOGGER.severity
-    G_LOGGER.severity = logging.ERROR
     onnxruntime.set_default_logger_severity(4)
     try:
-        with warnings.catch_warnings():
+        with graphsurgeon_hushed(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # overflow while a mask is folded is what the model wants
             yield
     finally:
         onnxruntime.set_default_logger_severity(2)
-        G_LOGGER.severity = severity

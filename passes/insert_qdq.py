@@ -44,7 +44,7 @@ def quantize_activation(graph: gs.Graph, names: Names, tensor: gs.Tensor, entry:
         source, result = gs.Variable(names.fresh(f"{tensor.name}/float"), np.float32, tensor.shape), tensor
         maker = tensor.inputs[0]
         maker.outputs[maker.outputs.index(tensor)] = source
-    grid = _constants(tensor.name, params)
+    grid = _constants(names, tensor.name, params)
     integers = gs.Variable(names.fresh(f"{tensor.name}/quantized"), params.scheme.dtype, tensor.shape)
     for node, index in edges:
         node.inputs[index] = result
@@ -62,10 +62,13 @@ def dequantize_weight(graph: gs.Graph, names: Names, tensor: gs.Tensor, weight: 
         if (node.name, index) in weight.readers:
             node.inputs[index] = result
     name = names.fresh(f"{tensor.name}/DequantizeLinear")
-    inputs = [stored, *_constants(stored.name.removesuffix("/quantized"), params)]
+    inputs = [stored, *_constants(names, tensor.name, params)]
     graph.nodes.append(gs.Node("DequantizeLinear", name, attrs, inputs, [result]))
 
 
-def _constants(name: str, params: QParams) -> list[gs.Constant]:
+def _constants(names: Names, name: str, params: QParams) -> list[gs.Constant]:
     """Scale and an explicit zero point: without one, engines disagree on its type."""
-    return [gs.Constant(f"{name}/scale", params.scale), gs.Constant(f"{name}/zero_point", params.zero_point)]
+    return [
+        gs.Constant(names.fresh(f"{name}/scale"), params.scale),
+        gs.Constant(names.fresh(f"{name}/zero_point"), params.zero_point),
+    ]

@@ -10,7 +10,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.errors import Declined
-from onnxq.graph import Names, producer, tidy, values
+from onnxq.graph import Names, has_bias, per_channel, producer, tidy, values
+from onnxq.scheme import SMALLEST_SCALE
 from onnxq.workspace import Workspace
 
 LARGEST = 2**31 - 1
@@ -25,7 +26,7 @@ class QuantizeBias:
     def __call__(self, workspace: Workspace) -> bool:
         names, done = Names(workspace.graph), 0
         for node in list(workspace.graph.nodes):
-            if node.op in ("Conv", "Gemm") and len(node.inputs) > 2 and not node.inputs[2].inputs:
+            if node.op in ("Conv", "Gemm") and has_bias(node) and not _is_dequantized(node.inputs[2]):
                 try:
                     done += quantize_bias(workspace.graph, names, node)
                 except Declined as reason:
@@ -36,14 +37,11 @@ class QuantizeBias:
 
 def quantize_bias(graph: gs.Graph, names: Names, node: gs.Node) -> bool:
     """Whether the node has quantized operands, so that its bias was put behind a DequantizeLinear. Raises Declined."""
-    sources = [producer(tensor) for tensor in node.inputs[:2]]
-    if any(source is None or source.op != "DequantizeLinear" for source in sources):
+    if not all(map(_is_dequantized, node.inputs[:2])):
         return False
-    scales = [np.asarray(source.inputs[1].values, np.float64) for source in sources if source is not None]
-    bias = values(node.inputs[2], "bias").astype(np.float64).reshape(-1)
-    scale = np.asarray(scales[0] * scales[1], np.float32)
-    if scale.ndim and scale.shape != bias.shape:
-        raise Declined(f"its bias has {bias.size} numbers for {scale.size} channels, so it stays float")
+    scales = [np.asarray(tensor.inputs[0].inputs[1].values, np.float64) for tensor in node.inputs[:2]]
+    scale = np.maximum(np.asarray(scales[0] * scales[1], np.float32), np.float32(SMALLEST_SCALE))
+    bias = per_channel(values(node.inputs[2], "bias"), scale.size if scale.ndim else _width(node))
     integers = np.rint(bias / scale)
     if np.abs(integers).max(initial=0) > LARGEST:
         raise Declined("its bias does not fit 32 bits, so it stays float")
@@ -57,3 +55,14 @@ def quantize_bias(graph: gs.Graph, names: Names, node: gs.Node) -> bool:
     )
     node.inputs[2] = result
     return True
+
+
+def _is_dequantized(tensor: gs.Tensor) -> bool:
+    maker = producer(tensor)
+    return maker is not None and maker.op == "DequantizeLinear"
+
+
+def _width(node: gs.Node) -> int:
+    """Output channels of a node whose weight has one scale."""
+    shape = node.inputs[1].inputs[0].inputs[0].shape
+    return int(shape[0 if node.op == "Conv" or node.attrs.get("transB", 0) else 1])

@@ -1,5 +1,6 @@
 """Choose the integers of every planned weight: round to nearest on a symmetric grid that reaches the largest value."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -7,9 +8,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import is_constant
+from onnxq.graph import has_bias, is_constant
 from onnxq.plan import Weight
-from onnxq.scheme import QParams, Range, Scheme, qparams, quantize
+from onnxq.scheme import Range, Scheme, qparams, quantize, same_grid
 from onnxq.workspace import RoundedWeight, Workspace
 
 BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
@@ -26,33 +27,41 @@ class RoundWeights:
     def __call__(self, workspace: Workspace) -> bool:
         tensors = workspace.graph.tensors()
         nodes = {node.name: node for node in workspace.graph.nodes}
-        before = set(workspace.weights)
-        workspace.weights = {}
+        before, workspace.weights = workspace.weights, {}
         for weight in workspace.plan.weights:
             values = np.asarray(tensors[weight.tensor].values, np.float32)
-            floor = _bias_floor(weight, nodes, workspace)
-            params = self._grid(weight.scheme, values, floor)
-            if np.any(floor > _reach(values, params.scheme) / params.scheme.highest):
+            scheme = self._scheme(weight.scheme)
+            reach = _reach(values, scheme)
+            floor = _bias_floor(weight, nodes, workspace) * scheme.highest
+            wide = np.maximum(reach, floor if scheme.axis is not None else np.max(floor))
+            if np.any(wide > reach):
                 workspace.ledger.add(
                     "clipped", self.name, weight.tensor, "scales widened so that the bias fits 32 bits"
                 )
+            params = qparams(scheme, Range(-wide, wide))
             workspace.weights[weight] = RoundedWeight(quantize(values, params), params)
-        return set(workspace.weights) != before
+        return not same(workspace.weights, before)
 
-    def _grid(self, wanted: Scheme, values: NDArray[np.float32], floor: NDArray[np.float64]) -> QParams:
-        axis = wanted.axis if self.per_channel else None
-        scheme = Scheme(wanted.signed, wanted.symmetric, self.bits, axis)
-        reach = _reach(values, scheme)
-        # A channel of nothing but zeros takes a neighbour's scale: any is exact for it, but not for its bias.
-        reach = np.where(reach > 0, reach, np.max(reach, initial=0))
-        reach = np.maximum(reach, (floor if axis is not None else np.max(floor, initial=0)) * scheme.highest)
-        return qparams(scheme, Range(-reach, reach))
+    def _scheme(self, wanted: Scheme) -> Scheme:
+        return Scheme(wanted.signed, wanted.symmetric, self.bits, wanted.axis if self.per_channel else None)
+
+
+def same(some: Mapping[Weight, RoundedWeight], others: Mapping[Weight, RoundedWeight]) -> bool:
+    """Whether both choose the same integers on the same grids."""
+    return some.keys() == others.keys() and all(
+        same_grid(rounded.params, others[weight].params) and np.array_equal(rounded.integers, others[weight].integers)
+        for weight, rounded in some.items()
+    )
 
 
 def _reach(values: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float64]:
-    """The largest magnitude, per channel where the grid is."""
+    """The largest magnitude, per channel where the grid is.
+
+    A channel of nothing but zeros takes that of its neighbours: any is exact for it, but not for its bias.
+    """
     axes = tuple(a for a in range(values.ndim) if a != scheme.axis) if scheme.axis is not None else None
-    return np.asarray(np.abs(values.astype(np.float64)).max(axis=axes))
+    reach = np.asarray(np.abs(values.astype(np.float64)).max(axis=axes))
+    return np.where(reach > 0, reach, np.max(reach, initial=0))
 
 
 def _bias_floor(weight: Weight, nodes: dict[str, gs.Node], workspace: Workspace) -> NDArray[np.float64]:
@@ -64,10 +73,12 @@ def _bias_floor(weight: Weight, nodes: dict[str, gs.Node], workspace: Workspace)
     for name, _ in weight.readers:
         node = nodes[name]
         grid = workspace.activations.get(node.inputs[0].name)
-        if grid is None or node.op == "MatMul" or len(node.inputs) < 3 or not is_constant(node.inputs[2]):
+        if grid is None or node.op == "MatMul" or not has_bias(node) or not is_constant(node.inputs[2]):
             continue
-        bias = np.abs(np.asarray(node.inputs[2].values, np.float64)).reshape(-1)
+        bias = np.abs(np.asarray(node.inputs[2].values, np.float64))
         if node.op == "ConvTranspose":  # groups share the scales
             bias = bias.reshape(int(node.attrs.get("group", 1)), -1).max(axis=0)
+        elif bias.ndim > 1:  # a Gemm's, of one row or of several
+            bias = bias.max(axis=tuple(range(bias.ndim - 1)))
         floor = np.maximum(floor, bias / (float(grid.scale) * BIAS_LIMIT))
     return floor

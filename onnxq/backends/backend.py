@@ -45,6 +45,7 @@ class Backend:
     ``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
     ``refuses``: operators left in float, with the reason a user reads;
     ``products``: whether a MatMul of two activations is quantized;
+    ``depthwise``: whether a convolution of one input channel a group is quantized;
     ``opens_shapes``: the engine takes shapes that change from run to run;
     ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias."""
 
@@ -59,6 +60,7 @@ class Backend:
     absorbs: frozenset[str] = frozenset()
     refuses: Mapping[str, str] = field(default_factory=dict)
     products: bool = True
+    depthwise: bool = True
     splits_bias: bool = False
     opens_shapes: bool = True
     lowering: tuple["Pass", ...] = ()

@@ -242,6 +242,7 @@ BACKEND = Backend(
     activation=ActivationSchemes(_I8, _I8, _I8),
     weight=_I8,
     products=False,
+    depthwise=False,
     opens_shapes=False,
     build=_build,
 )

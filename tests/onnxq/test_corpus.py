@@ -1,0 +1,183 @@
+"""Real models on real data: how much runs in integers there, and what it costs.
+
+Runs where ONNXQ_CORPUS names a folder of models, data, and the ``evaluate.py`` that measures them without onnxq.
+"""
+
+import importlib.util
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from onnxq import OnnxqError, Options, quantize
+from onnxq.backends import BACKENDS
+from onnxq.result import BackendResult, Result
+
+CORPUS = os.environ.get("ONNXQ_CORPUS")
+FOLDER = Path(CORPUS or ".")
+pytestmark = pytest.mark.skipif(not CORPUS, reason="set ONNXQ_CORPUS to a folder of real models to measure them")
+
+Answers = tuple[float, NDArray[np.float32]]
+IMAGES = 5000  # a loss of 0.3 points are 15 images of these
+REFUSED = {
+    "espcn_subpixel_qonnx": "already quantized",
+    "shufflenet-v2-12-int8": "already quantized",
+    "silero_vad": "inside the If",
+    "superres_prepost_op18": "com.microsoft.extensions",
+}
+
+
+@cache
+def evaluate() -> Any:
+    """The corpus's own measure."""
+    spec = importlib.util.spec_from_file_location("evaluate", FOLDER / "evaluate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def measure(path: Path, task: str, engine: str = "onnxruntime", n: int | None = None) -> Answers:
+    """The metric in percent, and all outputs."""
+    found, outputs = evaluate().measure(str(path), task, engine, n, evaluate().DATA)
+    return float(found["ap" if task == "coco" else "top1"]), outputs
+
+
+def model(name: str) -> Path:
+    return FOLDER / "models" / f"{name}.onnx"
+
+
+@cache
+def fp32(name: str, task: str, n: int | None) -> Answers:
+    return measure(model(name), task, n=n)
+
+
+@cache
+def quantized(name: str, task: str, samples: int) -> Result:
+    """The model for every backend; the engines are built and read back."""
+    source = onnx.load(model(name))
+    held = {tensor.name for tensor in source.graph.initializer}
+    (entry,) = (value for value in source.graph.input if value.name not in held)
+    feeds = {entry.name: evaluate().calibration(task, samples)}
+    return quantize(model(name), feeds, backend=BACKENDS, test={k: v[:32] for k, v in feeds.items()})
+
+
+def saved(result: Result, backend: str, folder: Path) -> Path:
+    path = folder / f"{backend}.onnx"
+    onnx.save(result[backend].model, path)
+    return path
+
+
+def sqnr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    signal, noise = reference.astype(np.float64), (reference - other).astype(np.float64)
+    return float(10 * np.log10((signal**2).sum() / (noise**2).sum()))
+
+
+def in_float(entry: BackendResult, *ops: str) -> list[str]:
+    """Layers of these operators that the engine does not compute in INT8."""
+    assert entry.built is not None, entry.problem
+    layers = entry.built.reading.layers
+    return [layer.node for layer in layers if layer.op_type in ops and layer.precision != "int8"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_resnet20_is_integer_throughout(backend: str) -> None:
+    entry = quantized("resnet20", "cifar10", 512)[backend]
+    assert in_float(entry, "Conv", "Gemm") == []
+    assert entry.built is not None
+    assert entry.built.int8_nodes >= 20
+
+
+@pytest.mark.parametrize(
+    ("backend", "engine"), [("onnxruntime", "onnxruntime"), ("openvino", "onnxruntime"), ("openvino", "openvino")]
+)
+def test_resnet20_keeps_its_accuracy(backend: str, engine: str, tmp_path: Path) -> None:
+    graph = saved(quantized("resnet20", "cifar10", 512), backend, tmp_path)
+    wanted, reference = fp32("resnet20", "cifar10", IMAGES)
+    found, outputs = measure(graph, "cifar10", engine, IMAGES)
+    assert found >= wanted - 0.3
+    assert sqnr_db(reference, outputs) >= 27
+
+
+def test_resnet20_keeps_its_accuracy_on_the_grids_of_tensorrt(tmp_path: Path) -> None:
+    graph = saved(quantized("resnet20", "cifar10", 512), "tensorrt", tmp_path)
+    assert measure(graph, "cifar10", n=IMAGES)[0] >= fp32("resnet20", "cifar10", IMAGES)[0] - 0.3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_yolox_nano_is_built(backend: str) -> None:
+    pytest.importorskip("cv2", reason="evaluate.py reads images with opencv-python-headless")
+    entry = quantized("yolox_nano", "coco", 64)[backend]
+    assert entry.problem is None
+    assert entry.built is not None
+    layers = [layer for layer in entry.built.reading.layers if layer.op_type == "Conv"]
+    assert len(layers) == 113
+    if backend == "openvino":
+        assert in_float(entry, "Conv") == []
+
+
+@pytest.mark.parametrize(("backend", "engine"), [("onnxruntime", "onnxruntime"), ("openvino", "openvino")])
+def test_yolox_nano_still_detects(backend: str, engine: str, tmp_path: Path) -> None:
+    pytest.importorskip("cv2", reason="evaluate.py reads images with opencv-python-headless")
+    pytest.importorskip("pycocotools")
+    graph = saved(quantized("yolox_nano", "coco", 64), backend, tmp_path)
+    assert measure(graph, "coco", engine)[0] >= 24
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize(
+    ("name", "task", "samples", "n"),
+    [
+        ("mobilenetv2_cifar10", "cifar10", 256, 2000),
+        ("vit_cifar10", "cifar10", 256, 2000),
+        ("kws_dscnn", "kws", 200, 400),
+    ],
+)
+def test_small_networks_lose_little(name: str, task: str, samples: int, n: int, backend: str, tmp_path: Path) -> None:
+    graph = saved(quantized(name, task, samples), backend, tmp_path)
+    assert measure(graph, task, backend, n)[0] > fp32(name, task, n)[0] - 1.5
+
+
+def random_feeds(path: Path) -> dict[str, NDArray[np.generic]]:
+    """Four samples of random numbers, in shapes that the model takes."""
+    graph = onnx.load(path).graph
+    held = {tensor.name for tensor in graph.initializer}
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for entry in graph.input:
+        if entry.name in held:
+            continue
+        dims = [dim.dim_value if dim.dim_value > 0 else None for dim in entry.type.tensor_type.shape.dim]
+        shape = [4, *(dim or 160 for dim in dims[1:])]
+        if path.stem == "silero_vad":
+            shape = {"input": [4, 1, 512], "state": [4, 2, 1, 128], "sr": [4]}[entry.name]
+        elif path.stem.startswith("silero"):
+            shape = [4, *(dim or 1 for dim in dims)]  # whole feeds: its state has no batch axis
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(entry.type.tensor_type.elem_type)
+        numbers = rng.standard_normal(shape) if dtype == np.float32 else np.full(shape, 7)
+        feeds[entry.name] = numbers.astype(dtype)
+    return feeds
+
+
+@pytest.mark.parametrize(
+    "path", sorted((FOLDER / "robust").glob("*.onnx")) if CORPUS else [], ids=lambda path: path.stem
+)
+def test_any_model_is_quantized_or_refused_in_a_sentence(path: Path) -> None:
+    if path.stem in REFUSED:
+        with pytest.raises(OnnxqError, match=REFUSED[path.stem]) as refusal:
+            quantize(path, random_feeds(path), options=Options(samples=2))
+        assert "\n" not in str(refusal.value)
+        return
+    entry = quantize(path, random_feeds(path))["onnxruntime"]
+    assert entry.problem is None
+    assert entry.built is not None
+    assert entry.built.int8_nodes == entry.built.nodes > 0
+    assert entry.judged is not None
+    assert [like.output for like in entry.judged.engine] == [like.output for like in entry.judged.graph] != []
+    assert min(like.sqnr_db for like in entry.judged.graph) > 5

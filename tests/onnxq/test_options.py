@@ -1,0 +1,58 @@
+"""What a user asks for takes the place of what the recipe says."""
+
+import pytest
+
+from onnxq.errors import RecipeError
+from onnxq.options import Options
+from onnxq.passes import Calibrate, FoldConstants, PlanIntegers, RoundWeights
+from onnxq.recipe import RECIPES, Recipe
+
+DEFAULT = RECIPES["default"]
+
+
+def applied(kind: type, **options: object) -> object:
+    return next(step for step in Options().on(**options).applied(DEFAULT).passes if isinstance(step, kind))
+
+
+def test_nothing_asked_is_the_recipe() -> None:
+    assert Options().applied(DEFAULT) is DEFAULT
+
+
+def test_every_option_reaches_its_pass() -> None:
+    assert applied(Calibrate, calibrator="minmax") == Calibrate("minmax")
+    assert applied(RoundWeights, per_tensor=True, weight_bits=4) == RoundWeights(4, per_channel=False)
+    assert applied(PlanIntegers, exclude=("a",), keep_float=("Add",)) == PlanIntegers(("a",), ("Add",))
+
+
+def test_exclusions_are_added_to_those_of_the_recipe() -> None:
+    recipe = Recipe((PlanIntegers(("a",), ("Add",)),))
+    assert Options(exclude=("b",)).applied(recipe).passes == (PlanIntegers(("a", "b"), ("Add",)),)
+
+
+def test_a_calibrator_replaces_the_percentile_of_another() -> None:
+    recipe = Recipe((Calibrate("percentile", 99.9),))
+    assert Options(calibrator="mse").applied(recipe).passes == (Calibrate("mse"),)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"samples": 0}, "samples: 0 is less than 1 .--samples"),
+        ({"batch": -1}, "batch: -1 is less than 1 .--batch"),
+        ({"weight_bits": 9}, "weight_bits: 9 is not 2 to 8 .--weight-bits"),
+        ({"weight_bits": 1}, "not 2 to 8"),
+        ({"exclude": "/head/"}, "exclude: '/head/' is a string"),
+        ({"keep_float": "Add"}, "keep_float: 'Add' is a string"),
+        ({"exclude": ("(",)}, "not a regular expression"),
+        ({"calibrator": "entropi"}, "unknown calibrator 'entropi'"),
+    ],
+)
+def test_what_cannot_be_is_refused(options: dict[str, object], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        Options().on(**options).applied(DEFAULT)
+
+
+@pytest.mark.parametrize("options", [{"calibrator": "mse"}, {"per_tensor": True}, {"exclude": ("a",)}])
+def test_an_option_for_a_pass_the_recipe_lacks_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(RecipeError, match="has no pass"):
+        Options().on(**options).applied(Recipe((FoldConstants(),)))

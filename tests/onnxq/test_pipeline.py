@@ -1,0 +1,392 @@
+"""quantize(), from model to judged engine, on the models that ship and on small ones."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+from onnxq import Options, quantize
+from onnxq.backends import BACKENDS, backend_of
+from onnxq.backends.engine import Engine, Reading
+from onnxq.errors import DataError, EngineError, RecipeError
+from onnxq.metrics import Top1
+from onnxq.model import load_model
+from onnxq.models.card import load_card, shipped_cards
+from onnxq.pipeline import _check_order
+from onnxq.result import Result
+from onnxq.testing import normal, parse, run, workspace
+
+NO_BUILD = Options(build=False)
+LOST = {"shapes_detector": 1.5}  # points of box AP; 90 images tell no less apart
+IN_FLOAT = {("digits_transformer", "openvino"): 6, ("digits_transformer", "tensorrt"): 6}  # products in attention
+CONVS = """g (float[N,3,8,8] x) => (float[N,M] y) {
+    [c1] a = Conv<pads = [1,1,1,1]>(x, w1) [relu] b = Relu(a)
+    [c2] c = Conv<strides = [2,2]>(b, w2) [pool] d = GlobalAveragePool(c) [flat] e = Flatten(d)
+    [fc] y = Gemm<transB = 1>(e, w3, b3) }"""
+
+
+def small(batch: str = "N") -> onnx.ModelProto:
+    return parse(
+        CONVS.replace("N", batch),
+        w1=normal(6, 3, 3, 3),
+        w2=normal(8, 6, 3, 3, seed=1),
+        w3=normal(5, 8, seed=2),
+        b3=normal(5, seed=3),
+    )
+
+
+IMAGES = normal(10, 3, 8, 8, seed=4)
+
+
+def engines() -> tuple[str, ...]:
+    """The backends whose engine is installed."""
+    return tuple(name for name in BACKENDS if any(map(find_spec, backend_of(name).modules)))
+
+
+@cache
+def judged(card: str) -> Result:
+    """A shipped model, quantized for every engine there is."""
+    return quantize(load_card(card), backend=engines())
+
+
+def need(backend: str) -> None:
+    if backend not in engines():
+        pytest.skip(f"{backend} is not installed")
+
+
+def stored(model: onnx.ModelProto) -> bytes:
+    return model.SerializeToString(deterministic=True)
+
+
+def scale(result: Result, tensor: str) -> float:
+    (entry,) = result.backends.values()
+    return float(entry.activations[tensor].scale)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("card", shipped_cards())
+def test_a_shipped_model_runs_in_integers(card: str, backend: str) -> None:
+    need(backend)
+    built = judged(card)[backend].built
+    assert built is not None
+    in_float = IN_FLOAT.get((card, backend), 0)
+    assert built.int8_nodes == built.nodes - in_float
+    assert built.int8_macs is not None
+    assert built.int8_macs == 1 if in_float == 0 else 0.9 < built.int8_macs < 1
+    assert {layer.precision for layer in built.reading.layers} <= {"int8", "unknown", "fp32"}
+    heavy = [node for node in load_model(load_card(card).model_path).graph.node if node.op_type in ("Conv", "Gemm")]
+    integer = {layer.node for layer in built.reading.layers if layer.precision == "int8"}
+    assert {node.name for node in heavy} <= integer
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("card", shipped_cards())
+def test_a_shipped_model_keeps_its_accuracy(card: str, backend: str) -> None:
+    need(backend)
+    entry = judged(card)[backend]
+    assert entry.judged is not None
+    assert entry.built is not None
+    scores = entry.judged.scores
+    assert scores is not None
+    assert scores.fp32 == pytest.approx(load_card(card).accuracy, abs=0.2)
+    limit = LOST.get(card, 1.0)
+    assert scores.graph >= scores.fp32 - limit
+    assert entry.judged.graph[0].sqnr_db > 18
+    assert (scores.engine is not None) == entry.built.reading.executed
+    if scores.engine is not None:
+        assert scores.engine >= scores.fp32 - limit
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("card", shipped_cards())
+def test_the_engine_answers_as_the_graph_does(card: str, backend: str) -> None:
+    need(backend)
+    entry = judged(card)[backend]
+    assert entry.judged is not None
+    if not entry.judged.engine:
+        pytest.skip(f"there is no device here for {entry.title}")
+    for graph, engine in zip(entry.judged.graph, entry.judged.engine, strict=True):
+        assert engine.output == graph.output
+        assert engine.sqnr_db == pytest.approx(graph.sqnr_db, abs=1)
+
+
+@pytest.mark.parametrize("card", shipped_cards())
+def test_a_shipped_model_becomes_smaller(card: str) -> None:
+    for entry in judged(card).backends.values():
+        assert entry.size_after == entry.model.ByteSize() < 0.7 * entry.size_before
+        onnx.checker.check_model(entry.model, full_check=True)
+
+
+@pytest.mark.parametrize(
+    ("card", "least"), [("digits_mobilenet", 5), ("shapes_detector", 5), ("digits_transformer", 0.5)]
+)
+def test_four_bits_a_weight_hurt(card: str, least: float) -> None:
+    result = quantize(load_card(card), options=Options(weight_bits=4, per_tensor=True))
+    (entry,) = result.backends.values()
+    assert entry.judged is not None
+    assert entry.judged.scores is not None
+    assert entry.judged.scores.graph < entry.judged.scores.fp32 - least
+    assert entry.judged.graph[0].sqnr_db < judged(card)["onnxruntime"].judged.graph[0].sqnr_db - 6  # type: ignore[union-attr]
+
+
+class Counted:
+    """Feeds that count how often they were read to the end."""
+
+    def __init__(self) -> None:
+        self.whole = 0
+
+    def __call__(self) -> Iterator[Mapping[str, NDArray[np.float32]]]:
+        for image in IMAGES:
+            yield {"x": image[None]}
+        self.whole += 1
+
+
+def test_one_calibration_serves_every_backend() -> None:
+    feeds = Counted()
+    several = quantize(small(), feeds, backend=BACKENDS, options=NO_BUILD)
+    assert feeds.whole == 1
+    for name in BACKENDS:
+        alone = quantize(small(), Counted(), backend=name, options=NO_BUILD)
+        assert stored(alone[name].model) == stored(several[name].model)
+
+
+def test_extremes_alone_are_one_calibration_too() -> None:
+    feeds = Counted()
+    quantize(small(), feeds, backend=BACKENDS, options=Options(build=False, calibrator="minmax"))
+    assert feeds.whole == 1
+
+
+def test_a_fixed_batch_is_filled_and_the_filling_is_not_counted() -> None:
+    images = IMAGES.copy()
+    images[-1] *= 9  # ten samples in batches of four: the last is repeated twice
+    fixed, free = (quantize(small(batch), images, options=Options(calibrator="percentile")) for batch in ("4", "N"))
+    for result in (fixed, free):
+        (entry,) = result.backends.values()
+        assert entry.judged is not None
+        assert entry.judged.samples == 10
+    assert scale(fixed, "x") == scale(free, "x")
+    assert fixed["onnxruntime"].judged.graph[0].sqnr_db == pytest.approx(  # type: ignore[union-attr]
+        free["onnxruntime"].judged.graph[0].sqnr_db,  # type: ignore[union-attr]
+        abs=1e-3,
+    )
+    with pytest.raises(Exception, match=r"x \[10, 3, 8, 8\]"):
+        run(fixed.quantized, x=images)
+
+
+def test_labels_travel_to_the_metric() -> None:
+    model = small()
+    answers = run(model, x=IMAGES)["y"].argmax(1)
+    labels = np.where(np.arange(10) < 7, answers, (answers + 1) % 5)
+    options = Options(samples=4)
+    result = quantize(model, IMAGES, test={"x": IMAGES, "labels": labels}, metric=Top1(), options=options)
+    scores = result["onnxruntime"].judged.scores  # type: ignore[union-attr]
+    assert scores is not None
+    assert (scores.metric, scores.samples, scores.fp32) == ("top1", 10, 70)
+    made = run(result.quantized, x=IMAGES)["y"].argmax(1)
+    assert scores.graph == 100 * np.mean(made == labels)
+
+
+def test_without_labels_or_a_metric_there_is_no_score() -> None:
+    labelled = {"x": IMAGES, "labels": np.zeros(10, np.int64)}
+    for data, metric in ((IMAGES, Top1()), (labelled, None)):
+        entry = quantize(small(), data, metric=metric)["onnxruntime"]
+        assert entry.judged is not None
+        assert entry.judged.scores is None
+        assert entry.judged.samples == 10
+
+
+TWICE = """
+import hashlib, sys
+import onnxq
+result = onnxq.quantize(onnxq.load_card("digits_mobilenet"), backend=["onnxruntime", "openvino", "tensorrt"],
+                        options=onnxq.Options(build=False, samples=64))
+print([hashlib.sha256(e.model.SerializeToString(deterministic=True)).hexdigest() for e in result.backends.values()])
+"""
+
+
+def test_two_runs_give_the_same_bytes() -> None:
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", TWICE],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert said[0] == said[1]
+    assert len(set(eval(said[0]))) == 3
+
+
+@pytest.mark.parametrize("when", ["built", "run"])
+def test_an_engine_that_refuses_is_a_problem_and_no_crash(monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+    class Refuses:
+        def read_back(self) -> Reading:
+            return Reading("an engine", (), 0)
+
+        def run(self, feeds: Mapping[str, object]) -> dict[str, NDArray[np.generic]]:
+            raise EngineError("an engine: no memory")
+
+    def build(*_: object) -> Engine:
+        if when == "built":
+            raise EngineError("an engine: no memory")
+        return Refuses()
+
+    need("openvino")
+    backend = backend_of("openvino")
+    monkeypatch.setattr("onnxq.backends.openvino.BACKEND", replace(backend, build=build))
+    monkeypatch.setattr("onnxq.build.side_by_side", lambda *_: (1.0, 1.0))
+    result = quantize(small(), IMAGES, backend=["openvino", "onnxruntime"])
+    refused, fine = result["openvino"], result["onnxruntime"]
+    assert refused.problem == "an engine: no memory"
+    assert refused.judged is not None
+    assert refused.judged.graph[0].sqnr_db > 20
+    assert refused.judged.engine == ()
+    assert fine.problem is None
+    assert fine.judged is not None
+    assert fine.judged.engine[0].sqnr_db > 20
+
+
+MINE = '''
+from dataclasses import dataclass, replace
+from typing import ClassVar
+import numpy as np
+
+@dataclass(frozen=True)
+class Prune:
+    """Weights below a limit become zero."""
+    limit: int = 0
+    name: ClassVar[str] = "prune"
+
+    def __call__(self, workspace):
+        for weight, rounded in workspace.weights.items():
+            few = np.where(np.abs(rounded.integers.astype(int)) < self.limit, 0, rounded.integers)
+            workspace.weights[weight] = replace(rounded, integers=few.astype(rounded.integers.dtype))
+        return True
+
+@dataclass(frozen=True)
+class Break:
+    name: ClassVar[str] = "break"
+    tolerance_db: ClassVar[float] = 60.0
+
+    def __call__(self, workspace):
+        weight = next(t for t in workspace.graph.tensors().values() if t.name == "w3")
+        weight.values = weight.values * 2
+        return True
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A module of the user's own passes."""
+    (tmp_path / "my_passes.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_passes", raising=False)
+    return "my_passes"
+
+
+def test_a_pass_of_the_user_s_own(mine: str) -> None:
+    steps = ["plan", "calibrate", "round_weights", {f"{mine}:Prune": {"limit": 40}}, "insert_qdq"]
+    result = quantize(small(), IMAGES, recipe={"passes": steps}, options=NO_BUILD)
+    integers = onnx.numpy_helper.to_array(
+        next(tensor for tensor in result.quantized.graph.initializer if tensor.name == "w1/quantized")
+    )
+    assert np.abs(integers.astype(int))[integers != 0].min() >= 40
+    assert (integers == 0).mean() > 0.2
+    assert list(result.recipe[3].values()) == [{"limit": 40}]
+    again = quantize(small(), IMAGES, recipe={"passes": result.recipe}, options=NO_BUILD)
+    assert stored(again.quantized) == stored(result.quantized)
+    with pytest.raises(RecipeError, match=r"unknown field 'limits'\. Did you mean 'limit'"):
+        quantize(small(), IMAGES, recipe={"passes": [{f"{mine}:Prune": {"limits": 40}}]})
+
+
+def test_a_rewrite_that_changes_the_function_is_undone(mine: str) -> None:
+    rest = ["plan", "calibrate", "round_weights", "insert_qdq"]
+    result = quantize(small(), IMAGES, recipe={"passes": [f"{mine}:Break", *rest]}, options=NO_BUILD)
+    (declined,) = result["onnxruntime"].ledger.of("declined")
+    assert declined.stage == "break"
+    assert "undone: outputs differ" in declined.reason
+    assert "60 dB wanted" in declined.reason
+    plain = quantize(small(), IMAGES, recipe={"passes": rest}, options=NO_BUILD)
+    assert stored(result.quantized) == stored(plain.quantized)
+
+
+def test_a_pass_too_early_is_refused() -> None:
+    space = workspace(small(), IMAGES)
+    for step in ("calibrate", "round_weights", "insert_qdq"):
+        from onnxq.passes import PASSES
+
+        with pytest.raises(RecipeError, match=f"nothing is planned when '{step}' runs"):
+            _check_order(space, PASSES[step]())
+
+
+def test_a_card_brings_everything_and_what_is_given_wins() -> None:
+    card = load_card("digits_mobilenet")
+    few = {"image": np.zeros((3, 1, 16, 16), np.float32) + np.arange(3, dtype=np.float32)[:, None, None, None]}
+    result = quantize(card, few, test={**few, "labels": np.array([9, 9, 9])}, metric=replace(Top1(), name="mine"))
+    assert result.data == "the arrays, 3 samples"
+    scores = result["onnxruntime"].judged.scores  # type: ignore[union-attr]
+    assert scores is not None
+    assert (scores.metric, scores.samples) == ("mine", 3)
+
+
+def test_data_may_be_a_bare_array_also_of_the_card_s_test() -> None:
+    card = load_card("digits_mobilenet")
+    images = normal(6, 1, 16, 16)
+    result = quantize(card, images, test=images)
+    assert result.smoke_test is False
+    assert result["onnxruntime"].judged.samples == 6  # type: ignore[union-attr]
+
+
+def test_random_data_is_a_smoke_test() -> None:
+    result = quantize(small(), "random", options=NO_BUILD)
+    assert result.smoke_test is True
+    assert "RANDOM" in result.data
+
+
+def test_without_data_there_is_an_error_in_both_spellings() -> None:
+    with pytest.raises(DataError, match=r"--data FILE.*samples="):
+        quantize(small())
+
+
+def test_a_model_that_is_quantized_at_its_input_only() -> None:
+    model = parse("g (float[N,3,8,8] x) => (float[N,4,8,8] y) { [c] y = Conv(x, w) }", w=normal(4, 3, 1, 1))
+    for backend in BACKENDS:
+        result = quantize(model, IMAGES, backend=backend, options=NO_BUILD)
+        assert set(result[backend].activations) >= {"x"}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_bias_beside_one_scale(backend: str) -> None:
+    result = quantize(small(), IMAGES, backend=backend, options=Options(build=False, per_tensor=True))
+    made, wanted = (run(model, x=IMAGES)["y"] for model in (result.quantized, small()))
+    assert np.abs(made - wanted).max() < 0.05 * np.abs(wanted).max()
+
+
+def test_several_results_have_no_single_graph() -> None:
+    result = quantize(small(), IMAGES, backend=["onnxruntime", "tensorrt"], options=NO_BUILD)
+    with pytest.raises(KeyError, match="graphs for onnxruntime, tensorrt"):
+        _ = result.quantized
+
+
+def test_saving_names_a_file_for_each_backend(tmp_path: Path) -> None:
+    result = quantize(small(), IMAGES, backend=["onnxruntime", "tensorrt"], options=NO_BUILD)
+    files = result.save(tmp_path / "graphs")
+    assert set(files) == {"onnxruntime", "tensorrt"}
+    assert all(path.parent == tmp_path / "graphs" and onnx.load(path).graph.node for path in files.values())
+
+
+def test_time_is_told_by_stage() -> None:
+    result = quantize(small(), IMAGES)
+    assert set(result.seconds) == {"prepare", "calibrate", "build", "judge"}
+    assert set(quantize(small(), IMAGES, options=NO_BUILD).seconds) == {"prepare", "calibrate"}

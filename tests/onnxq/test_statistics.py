@@ -1,0 +1,88 @@
+"""Statistics merge exactly, and their histogram is true to 1 %."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from onnxq.statistics import ROW, TensorStatistics
+from onnxq.testing import normal
+
+
+def equal(one: TensorStatistics, other: TensorStatistics) -> bool:
+    assert one.counts is not None and other.counts is not None
+    extremes = np.array_equal([one.low, one.high], [other.low, other.high], equal_nan=True)
+    return extremes and np.array_equal(one.counts, other.counts)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.floats(width=32), min_size=1, max_size=40),
+    st.lists(st.integers(0, 40), max_size=4),
+    st.randoms(use_true_random=False),
+)
+def test_the_statistics_of_the_parts_in_any_order_are_those_of_the_whole(
+    values: list[float], cuts: list[int], shuffle: object
+) -> None:
+    whole: NDArray[np.float32] = np.array(values, np.float32).reshape(-1, 1)
+    parts = [TensorStatistics.of(part) for part in np.split(whole, sorted(cuts))]
+    shuffle.shuffle(parts)  # type: ignore[attr-defined]
+    merged = parts[0]
+    for part in parts[1:]:
+        merged = merged.merge(part)
+    assert equal(merged, TensorStatistics.of(whole))
+
+
+@pytest.mark.parametrize("rows", [(1, 5), (3, 3)])
+def test_of_a_large_tensor_the_same_part_is_counted_however_it_is_split(rows: tuple[int, int]) -> None:
+    values = normal(sum(rows), 3, ROW - 7)
+    parts = [TensorStatistics.of(part) for part in np.split(values, [rows[0]])]
+    whole = TensorStatistics.of(values)
+    assert equal(parts[0].merge(parts[1]), whole)
+    assert (whole.low, whole.high) == (values.min(), values.max())
+    assert whole.counts is not None and ROW / 2 < whole.counts.sum() / sum(rows) <= ROW
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6), st.floats(0.01, 0.99))
+def test_quantiles_are_within_one_percent(seed: int, scale: float, share: float) -> None:
+    values = (np.random.default_rng(seed).standard_normal(2000) * scale).astype(np.float32)
+    found, counts = TensorStatistics.of(values).histogram()
+    position = round(share * 1999)
+    quantile = np.repeat(found, counts)[position]
+    assert quantile == pytest.approx(np.sort(values)[position], rel=0.01)
+    assert np.all(np.diff(found) > 0) and counts.sum() == 2000
+
+
+def test_extremes_are_exact_and_zeros_stay_zero() -> None:
+    values = np.array([0.0, -0.0, -1.003, 1.003, 0.5], np.float32)
+    statistics = TensorStatistics.of(values)
+    assert (statistics.low, statistics.high) == (values[2], values[3])
+    found, counts = statistics.histogram()
+    assert counts[found == 0].sum() == 2
+    assert found.min() >= values[2] and found.max() <= values[3]
+
+
+def test_what_is_not_finite_is_known_and_not_in_the_histogram() -> None:
+    for odd in (np.nan, np.inf, -np.inf):
+        parts = [TensorStatistics.of(np.array([value], np.float32)) for value in (1.0, odd)]
+        for merged in (parts[0].merge(parts[1]), parts[1].merge(parts[0])):
+            assert not merged.finite
+            assert merged.histogram()[1].sum() == 1
+    assert TensorStatistics.of(np.ones(3, np.float32)).finite
+
+
+def test_zeros_are_not_excited_and_nothing_at_all_is_not_finite() -> None:
+    assert not TensorStatistics.of(np.zeros((2, 3), np.float32)).excited
+    assert TensorStatistics.of(np.float32([[0, -1]])).excited
+    empty = TensorStatistics.of(np.zeros((0, 3), np.float32))
+    assert not empty.finite
+    assert equal(empty.merge(TensorStatistics.of(np.ones(2, np.float32))), TensorStatistics.of(np.ones(2, np.float32)))
+
+
+def test_without_a_histogram_only_extremes_are_kept() -> None:
+    bare = TensorStatistics.of(np.ones(2, np.float32), histogram=False)
+    merged = bare.merge(TensorStatistics.of(-np.ones(2, np.float32)))
+    assert (merged.low, merged.high, merged.counts) == (-1, 1, None)
+    with pytest.raises(ValueError, match="only extremes"):
+        merged.histogram()

@@ -1,0 +1,98 @@
+"""Grids are chosen from one pass over the samples."""
+
+import numpy as np
+import pytest
+
+from onnxq.errors import DataError, RecipeError
+from onnxq.passes import Calibrate, PlanIntegers
+from onnxq.scheme import Scheme
+from onnxq.testing import changes_nothing, normal, parse, workspace
+from onnxq.workspace import Workspace
+
+MODEL = parse(
+    """g (float[N,4] x) => (float[N,4] y) {
+    [one] a = MatMul(x, w) [act] b = Relu(a) [two] c = MatMul(b, w) [exp] y = Exp(c) }""",
+    w=normal(4, 4),
+)
+X = normal(8, 4, seed=1)
+
+
+def planned(backend: str = "onnxruntime", bias: float = 0.0) -> Workspace:
+    model = MODEL
+    if bias:
+        model = parse(
+            "g (float[N,4] x) => (float[N,4] y) { [one] a = Gemm(x, w, k) b = Relu(a) [two] c = Gemm(b, w) "
+            "[three] d = Gemm(x, w) y = Add(c, d) }",
+            w=normal(4, 4),
+            k=np.full(4, bias, np.float32),
+        )
+    space = workspace(model, {"x": X}, backend)
+    PlanIntegers()(space)
+    return space
+
+
+@pytest.mark.parametrize(
+    ("backend", "schemes"),
+    [
+        ("onnxruntime", {"x": Scheme(False, False), "b": Scheme(False, False)}),
+        ("openvino", {"x": Scheme(True, True), "b": Scheme(False, True)}),
+        ("tensorrt", {"x": Scheme(True, True), "b": Scheme(True, True)}),
+    ],
+)
+def test_every_activation_gets_the_backend_s_grid(backend: str, schemes: dict[str, Scheme]) -> None:
+    space = planned(backend)
+    assert Calibrate("minmax")(space)
+    assert {name: grid.scheme for name, grid in space.activations.items()} == schemes
+    b = np.maximum(X @ normal(4, 4), 0)
+    assert space.activations["b"].scale == pytest.approx(b.max() / schemes["b"].highest, rel=1e-5)
+    assert space.statistics["x"].low == X.min()
+    assert not space.ledger.entries
+
+
+def test_the_second_run_reads_no_samples_and_another_calibrator_changes_grids() -> None:
+    space = planned()
+    assert Calibrate("mse")(space)
+    known = dict(space.statistics)
+    assert changes_nothing(space, Calibrate("mse"))
+    assert Calibrate("percentile", 90.0)(space)
+    assert space.statistics == known
+
+
+def test_what_is_clipped_is_told() -> None:
+    space = planned()
+    Calibrate("percentile", 90.0)(space)
+    clipped = {entry.subject: entry.reason for entry in space.ledger.of("clipped")}
+    assert clipped.keys() == {"x", "b"}
+    assert "% of values lie outside" in clipped["x"] and f"[{X.min():.4g}, {X.max():.4g}]" in clipped["x"]
+
+
+def test_a_tensor_that_is_always_zero_stays_float_and_so_does_its_reader() -> None:
+    space = planned(bias=-1e3)
+    Calibrate()(space)
+    assert set(space.activations) == {"x"}
+    assert "b" not in space.plan.activations and "two" not in space.plan.nodes
+    assert space.plan.floats["two"] == "its activation 'b' is zero on every sample, so it has no range"
+    assert space.plan.nodes == {"one", "three"}
+    assert [entry.subject for entry in space.ledger.of("warning")] == ["b"]
+
+
+def test_a_tensor_that_is_infinite_stays_float() -> None:
+    model = parse("g (float[N,4] x) => (float[N,4] y) { [one] a = MatMul(x, w) b = Mul(a, big) [two] y = MatMul(b, w) }",
+                  w=normal(4, 4), big=np.float32(3e38))  # fmt: skip
+    space = workspace(model, {"x": X * 10})
+    PlanIntegers()(space)
+    Calibrate()(space)
+    assert space.plan.floats["two"] == "the samples make its activation 'b' infinite or NaN"
+
+
+def test_samples_of_nothing_but_zeros_are_refused() -> None:
+    space = workspace(MODEL, {"x": 0 * X})
+    PlanIntegers()(space)
+    with pytest.raises(DataError, match="every value of input 'x' is zero"):
+        Calibrate()(space)
+
+
+@pytest.mark.parametrize(("options", "said"), [(("no",), "unknown calibrator 'no'"), (("mse", 99.0), "must be")])
+def test_options_that_do_not_fit_are_refused(options: tuple[str, float], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        Calibrate(*options)

@@ -1,0 +1,105 @@
+"""The plan, written into the graph."""
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
+from onnxq.proof import sqnr_db
+from onnxq.testing import Array, changes_nothing, normal, ops, parse, run, workspace
+from onnxq.workspace import Workspace
+
+BODY = "[one] a = Conv<pads=[1,1,1,1]>(x, w) [act] b = Relu(a) [two] c = Conv(b, v)"
+GRAPH = f"g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {BODY} [add] d = Add(c, b) [three] y = Conv(d, v) }}"
+WEIGHTS: dict[str, Array] = {"w": normal(4, 3, 3, 3), "v": normal(4, 4, 1, 1)}
+X = normal(8, 3, 8, 8)
+
+
+def quantized(text: str = GRAPH, backend: str = "onnxruntime", **weights: Array) -> Workspace:
+    space = workspace(parse(text, **(weights or WEIGHTS)), {"x": X}, backend)
+    for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(), InsertQdq()):
+        assert step(space), step
+    return space
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+def test_the_graph_is_valid_close_and_not_changed_again(backend: str) -> None:
+    space = quantized(backend=backend)
+    model = space.model()
+    onnx.checker.check_model(model, full_check=True)
+    kinds = ops(model)
+    assert kinds.count("QuantizeLinear") == len(space.plan.activations)
+    assert kinds.count("DequantizeLinear") == len(space.plan.activations) + 2
+    assert [value.name for value in model.graph.output] == ["y"] and [value.name for value in model.graph.input] == ["x"]
+    assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    assert 25 < sqnr_db(run(space.source, x=X)["y"], run(model, x=X)["y"]) < 60
+    assert changes_nothing(space, InsertQdq())
+
+
+def test_weights_are_stored_as_integers_once_for_all_readers() -> None:
+    space = quantized()
+    stored = {tensor.name: tensor for tensor in space.model().graph.initializer}
+    assert stored["v/quantized"].data_type == onnx.TensorProto.INT8 and not {"v", "w"} & stored.keys()
+    weight = onnx.numpy_helper.to_array(stored["v/quantized"]) * onnx.numpy_helper.to_array(stored["v/scale"]).reshape(
+        -1, 1, 1, 1
+    )
+    assert np.abs(weight - WEIGHTS["v"]).max() < 0.51 * np.abs(WEIGHTS["v"]).max() / 127
+    readers = [node.input[1] for node in space.model().graph.node if node.name in ("two", "three")]
+    assert readers == ["v/dequantized"] * 2
+
+
+def test_every_quantizer_has_an_explicit_zero_point() -> None:
+    model = quantized(backend="tensorrt").model()
+    zeros = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            assert zeros[node.input[2]].data_type == onnx.TensorProto.INT8
+            assert not onnx.numpy_helper.to_array(zeros[node.input[2]]).any()
+
+
+def test_readers_that_want_floats_keep_them() -> None:
+    space = quantized(f"g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {BODY} [e] y = Exp(b) }}", "openvino")
+    inputs = {node.name: node.input[0] for node in space.model().graph.node}
+    assert (inputs["two"], inputs["e"]) == ("b/dequantized", "b")
+
+
+def test_an_output_of_the_model_that_is_quantized_keeps_its_name() -> None:
+    space = quantized(f"g (float[N,3,8,8] x) => (float[N,4,8,8] b, float[N,4,8,8] c) {{ {BODY} }}")
+    model = space.model()
+    assert [value.name for value in model.graph.output] == ["b", "c"]
+    makers = {node.output[0]: node.op_type for node in model.graph.node}
+    assert (makers["b"], makers["c"]) == ("DequantizeLinear", "DequantizeLinear")
+    assert sqnr_db(run(space.source, x=X)["b"], run(model, x=X)["b"]) > 30
+
+
+def test_names_that_the_model_has_already_are_not_taken() -> None:
+    text = f"""g (float[N,3,8,8] x) => (float[N,4,8,8] y, float[N,3,8,8] z) {{ {BODY} [e] y = Exp(c)
+        [far] z = Mul(x, scaled) }}"""
+    model = parse(text, **WEIGHTS, scaled=np.float32([3]))
+    for node in model.graph.node:
+        node.input[:] = ["x/scale" if name == "scaled" else name for name in node.input]
+    model.graph.initializer[2].name = "x/scale"
+    space = workspace(model, {"x": X})
+    for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(), InsertQdq()):
+        step(space)
+    np.testing.assert_array_equal(run(space, x=X)["z"], 3 * X)
+
+
+def test_a_branch_reads_what_the_main_graph_quantized() -> None:
+    text = f"""g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {BODY} [s] m = ReduceMax<keepdims=0>(x)
+        [k] flag = Greater(m, m) [choice] y = If (flag) <
+            then_branch = t () => (float[N,4,8,8] u) {{ [inner] u = Exp(c) }},
+            else_branch = e () => (float[N,4,8,8] v2) {{ v2 = Neg(c) }}> }}"""
+    space = quantized(text)
+    assert sqnr_db(run(space.source, x=X)["y"], run(space, x=X)["y"]) > 25
+
+
+def test_metadata_stays_and_every_node_has_a_name_of_its_own() -> None:
+    source = parse(GRAPH, **WEIGHTS)
+    source.metadata_props.add(key="classes", value="cat")
+    space = workspace(source, {"x": X})
+    for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(), InsertQdq()):
+        step(space)
+    assert space.model().metadata_props[0].value == "cat"
+    names = [node.name for node in space.model().graph.node]
+    assert len(set(names)) == len(names) and all(names)

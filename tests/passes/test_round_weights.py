@@ -1,0 +1,86 @@
+"""Weights to nearest integers."""
+
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from onnxq.passes import Calibrate, PlanIntegers, RoundWeights
+from onnxq.passes.round_weights import BIAS_LIMIT
+from onnxq.scheme import dequantize
+from onnxq.testing import Array, changes_nothing, normal, parse, workspace
+from onnxq.workspace import Workspace
+
+CONV = "g (float[N,3,6,6] x) => (float[N,M,A,B] y) { [one] a = Conv(x, w, b) [two] y = Conv(a, v) }"
+W, V = normal(4, 3, 3, 3), normal(2, 4, 1, 1)
+
+
+def calibrated(text: str = CONV, backend: str = "onnxruntime", **weights: Array) -> Workspace:
+    arrays = weights or {"w": W, "v": V, "b": normal(4)}
+    space = workspace(parse(text, **arrays), backend=backend)
+    PlanIntegers()(space)
+    Calibrate("minmax")(space)
+    return space
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_every_weight_is_within_half_a_step(bits: Literal[2, 4, 8], per_channel: bool) -> None:
+    space = calibrated()
+    assert RoundWeights(bits, per_channel)(space)
+    assert len(space.weights) == 2
+    for weight, rounded in space.weights.items():
+        values = {"w": W, "v": V}[weight.tensor]
+        reach = np.abs(values).max(axis=(1, 2, 3) if per_channel else None)
+        np.testing.assert_allclose(rounded.params.scale, reach / (2 ** (bits - 1) - 1), rtol=1e-6)
+        error = np.abs(dequantize(rounded.integers, rounded.params) - values)
+        scale = rounded.params.scale.reshape(-1, 1, 1, 1) if per_channel else rounded.params.scale
+        assert np.all(error <= scale * 0.5001)
+        assert np.abs(rounded.integers).max() == 2 ** (bits - 1) - 1 and rounded.integers.dtype == np.int8
+    assert not space.ledger.entries
+    assert changes_nothing(space, RoundWeights(bits, per_channel))
+    assert RoundWeights(3, per_channel)(space)
+
+
+def test_a_dead_channel_has_a_positive_scale_like_its_neighbours() -> None:
+    dead = W.copy()
+    dead[1] = 0
+    space = calibrated(w=dead, v=0 * V, b=np.float32([0, 100, 0, 0]))
+    RoundWeights()(space)
+    scales = {weight.tensor: rounded.params.scale for weight, rounded in space.weights.items()}
+    assert scales["w"][1] == scales["w"].max() and np.all(scales["w"] > 0)
+    assert np.all(scales["v"] > 0)
+    assert not space.ledger.of("clipped")
+
+
+def test_scales_are_wide_enough_for_the_bias() -> None:
+    space = calibrated(w=W * np.float32(1e-9), v=V, b=np.float32([0, 500, 0, 0]))
+    RoundWeights()(space)
+    scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
+    activation = float(space.activations["x"].scale)
+    assert 500 / (float(scale[1]) * activation) == pytest.approx(BIAS_LIMIT, rel=1e-5)
+    assert scale[0] == pytest.approx(np.abs(W[0]).max() * 1e-9 / 127, rel=1e-5)
+    assert [(entry.subject, entry.kind) for entry in space.ledger.entries] == [("w", "clipped")]
+    RoundWeights(per_channel=False)(space)
+    scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
+    assert 500 / (float(scale) * activation) == pytest.approx(BIAS_LIMIT, rel=1e-5)
+
+
+@pytest.mark.parametrize("bias", [(6,), (1, 6), (4, 6), (4, 1), (1,), ()])
+def test_any_bias_of_a_gemm_will_do(bias: tuple[int, ...]) -> None:
+    text = "g (float[4,8] x) => (float[4,6] y) { [one] a = Gemm(x, w, b) [two] y = Gemm<transB=1>(a, v) }"
+    space = calibrated(text, w=normal(8, 6) * np.float32(1e-9), v=normal(6, 6), b=normal(*bias) + np.float32(1e3))
+    RoundWeights()(space)
+    scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
+    assert scale.shape == (6,)
+    assert np.abs(normal(*bias) + 1e3).max() / (scale.min() * float(space.activations["x"].scale)) < 2**31
+
+
+def test_groups_of_a_transposed_convolution_share_scales_and_the_largest_bias() -> None:
+    text = """g (float[N,4,4,4] x) => (float[N,6,A,B] y) {
+        [one] a = ConvTranspose<group=2>(x, w, b) [two] y = Conv(a, v) }"""
+    space = calibrated(text, "openvino", w=normal(4, 3, 2, 2) * np.float32(1e-9), v=normal(6, 6, 1, 1),
+                       b=np.float32([0, 0, 0, 0, 900, 0]))  # fmt: skip
+    RoundWeights()(space)
+    scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
+    assert scale.shape == (3,) and scale[1] > 10 * max(scale[0], scale[2])

@@ -1,0 +1,138 @@
+"""What is built installs whole, from a wheel, an sdist and a folder, and adds one name to site-packages."""
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in ("backends", "calibrators", "cli", "models", "passes"))}
+CARDS = ("digits_mobilenet", "digits_transformer", "shapes_detector")
+# An environment that holds the build system already need not fetch it once more.
+READY = int(version("setuptools").partition(".")[0]) >= 77
+pytestmark = pytest.mark.slow
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """A copy of the project, and what was built of it."""
+
+    source: Path
+    sdist: Path
+    wheel: Path
+
+
+def run(*words: object, folder: Path, **environment: str) -> str:
+    done = subprocess.run(
+        [str(word) for word in words], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert done.returncode == 0, f"{words}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def copy_of_the_project(to: Path) -> Path:
+    """The project as a clone has it: without what tools leave behind."""
+    ignored = shutil.ignore_patterns(
+        ".git", ".venv", ".*_cache", ".hypothesis", "build", "dist", "out", "*.egg-info", "__pycache__"
+    )
+    return Path(shutil.copytree(ROOT, to, symlinks=True, ignore=ignored))
+
+
+def build(source: Path, out: Path, *what: str) -> Path:
+    isolation = ["--no-isolation"] if READY else []
+    run(sys.executable, "-m", "build", *isolation, *what, "--outdir", out, source, folder=source)
+    return out
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    folder = tmp_path_factory.mktemp("distribution")
+    source = copy_of_the_project(folder / "project")
+    out = build(source, folder / "dist")  # the wheel is made from the sdist, not from the folder
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    return Distribution(source, sdist, wheel)
+
+
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built: Distribution) -> None:
+    held = names(built.wheel)
+    assert {name.partition("/")[0] for name in held} == {"onnxq"}
+    assert {str(Path(name).parent) for name in held if name.endswith(".py")} == PACKAGES | {
+        f"onnxq/models/{card}" for card in CARDS
+    }
+    mapped = ("calibrators", "cli", "models", "passes")
+    wanted = {f"onnxq/{path.name}" for path in (ROOT / "onnxq").glob("*.py")}
+    wanted |= {f"onnxq/backends/{path.name}" for path in (ROOT / "onnxq/backends").glob("*.py")}
+    wanted |= {f"onnxq/{folder}/{path.name}" for folder in mapped for path in (ROOT / folder).glob("*.py")}
+    wanted |= {f"onnxq/models/{card}/{path.name}" for card in CARDS for path in (ROOT / "models" / card).glob("*.*")}
+    assert held == wanted | {"onnxq/py.typed"}
+
+
+def test_the_wheel_is_small(built: Distribution) -> None:
+    assert built.wheel.stat().st_size < 4_000_000
+
+
+def test_the_sdist_has_what_it_takes_to_test_and_to_read(built: Distribution) -> None:
+    with tarfile.open(built.sdist) as archive:
+        held = {member.name.partition("/")[2] for member in archive.getmembers() if not member.isdir()}
+    tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
+    docs = {str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*") if path.is_file()}
+    assert {"README.md", "LICENSE", "CHANGELOG.md", "Makefile", "pyproject.toml"} <= held
+    assert tests | docs <= held
+    assert {f"models/{card}/card.yaml" for card in CARDS} <= held
+    assert not any("__pycache__" in name or name.endswith(".pyc") for name in held)
+
+
+def virtual_environment(folder: Path, install: Sequence[object]) -> Path:
+    """A fresh environment with onnxq installed, that finds onnxq's dependencies in the running one."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, folder=folder.parent)
+    python = folder / "bin/python"
+    isolation = ["--no-build-isolation"] if READY else []
+    words = ["pip", "--python", python, "install", "--quiet", "--no-deps", "--disable-pip-version-check", *isolation]
+    run(sys.executable, "-m", *words, *install, folder=folder.parent)
+    purelib = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=folder).strip()
+    # Written after pip ran, which would take the onnxq of the running environment for its own.
+    (Path(purelib) / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return folder / "bin"
+
+
+@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+def test_it_installs_and_quantizes_anywhere(built: Distribution, kind: str, tmp_path: Path) -> None:
+    what = {"wheel": [built.wheel], "sdist": [built.sdist], "editable": ["-e", built.source]}
+    bin_folder = virtual_environment(tmp_path / "venv", what[kind])
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    where = run(bin_folder / "python", "-c", "import onnxq.passes; print(onnxq.passes.__file__)", folder=elsewhere)
+    home = built.source if kind == "editable" else tmp_path / "venv"
+    assert Path(where.strip()).is_relative_to(home)
+    run(bin_folder / "onnxq", "quantize", CARDS[0], "--backend", "onnxruntime", folder=elsewhere)
+    assert [path.name for path in elsewhere.iterdir()] == [f"{CARDS[0]}.onnxruntime.onnx"]
+    typed = "from onnxq import quantize; import importlib.resources as r; print(r.files('onnxq').joinpath('py.typed'))"
+    assert Path(run(bin_folder / "python", "-c", typed, folder=elsewhere).strip()).is_file()
+    for name in ("passes", "calibrators", "cli", "models"):
+        alone = [bin_folder / "python", "-c", f"import {name}; print({name}.__file__)"]
+        assert subprocess.run(alone, cwd=elsewhere, capture_output=True).returncode != 0
+
+
+def test_a_clone_without_links_builds_the_same_wheel(built: Distribution, tmp_path: Path) -> None:
+    source = copy_of_the_project(tmp_path / "project")
+    for link in [path for path in (source / "onnxq").iterdir() if path.is_symlink()]:
+        target = link.readlink()
+        link.unlink()
+        link.write_text(str(target))  # what git makes of a link where there are none
+    out = build(source, tmp_path / "dist", "--wheel")
+    (wheel,) = out.glob("*.whl")
+    assert names(wheel) == names(built.wheel)

@@ -1,0 +1,113 @@
+"""Whatever README.md and docs/ tell a reader to run is run here, and ends well."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from onnxq.recipe import load_recipe
+from onnxq.validation import parse_yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+SKIPPED = "# not run:"
+MAKE = re.compile(r"make( +[a-z]+)?$")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: what language, where it starts, and its text."""
+
+    language: str
+    where: str
+    text: str
+
+    @property
+    def run(self) -> bool:
+        return not self.text.lstrip().startswith(SKIPPED)
+
+
+def blocks(path: Path) -> list[Block]:
+    text = path.read_text()
+    return [
+        Block(match[1], f"{path.relative_to(ROOT)}:{text[: match.start()].count(chr(10)) + 1}", match[2])
+        for match in BLOCK.finditer(text)
+    ]
+
+
+ALL = [block for path in DOCUMENTS for block in blocks(path)]
+
+
+def written(*languages: str) -> list[object]:
+    return [pytest.param(block, id=block.where) for block in ALL if block.language in languages and block.run]
+
+
+def left_to_ci(line: str) -> bool:
+    """``make`` and ``pip install`` would run this very test again, or need a network; .ci/run does them."""
+    words = line.split("#")[0].strip()
+    return bool(MAKE.match(words)) or words.startswith(("pip install ", "python -m pip install "))
+
+
+def run(command: list[str], folder: Path) -> None:
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+
+
+@pytest.mark.parametrize("block", written("sh", "bash", "shell", "console"))
+def test_commands(block: Block, tmp_path: Path) -> None:
+    lines = [line for line in block.text.splitlines() if not left_to_ci(line)]
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    run(["bash", "-euo", "pipefail", "-c", "\n".join(lines)], tmp_path)
+
+
+@pytest.mark.parametrize("block", written("python", "py"))
+def test_python(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "block.py").write_text(block.text)
+    run([sys.executable, "-W", "error::SyntaxWarning", "block.py"], tmp_path)
+
+
+@pytest.mark.parametrize("block", written("yaml"))
+def test_recipes(block: Block) -> None:
+    value = parse_yaml(block.text, block.where)
+    if "passes" in value:
+        assert load_recipe(value).passes
+
+
+def test_there_is_something_to_run() -> None:
+    assert len(written("sh")) >= 2
+    assert len(written("python")) >= 1
+    assert {block.language for block in ALL} <= {"sh", "python", "yaml", "text", ""}
+
+
+def test_every_make_target_named_is_there_and_in_ci() -> None:
+    makefile, ci = (ROOT / "Makefile").read_text(), (ROOT / ".ci/run").read_text()
+    named = {match for path in DOCUMENTS for match in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.M)}
+    assert {"demo", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, re.M), f"make {target} is no target of the Makefile"
+    assert {"demo", "test"} <= set(re.findall(r"^make ([a-z]+)", ci, re.M))
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    assert [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()] == []
+
+
+def test_every_option_named_is_one(capfd: pytest.CaptureFixture[str]) -> None:
+    import typer.main
+
+    from onnxq.cli.main import app
+
+    command = typer.main.get_command(app).commands["quantize"]  # type: ignore[attr-defined]
+    known = {word for option in command.params for word in (*option.opts, *option.secondary_opts)} | {"--help"}
+    for block in ALL:
+        for line in block.text.splitlines():
+            if line.startswith("onnxq quantize"):
+                assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) <= known, block.where

@@ -10,7 +10,7 @@ export ONNXQ_CORPUS ?=
 $(BIN)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet -e '.[all,dev]'
+	PYTHONWARNINGS=ignore $(BIN)/pip install --quiet -e '.[all,dev]'
 	touch $@
 
 demo: $(BIN)/.ready  ## Quantize a model that ships with onnxq for three engines.

@@ -37,7 +37,7 @@ class Mse:
         else:
             lows, highs = (end.ravel() for end in np.meshgrid(low * FRACTIONS, high * FRACTIONS))
         good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
-        best = min(good, key=lambda i: sums.measured(Range.of(lows[i], highs[i]), scheme))
+        best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
         return Range.of(lows[best] if statistics.low < 0 else statistics.low, highs[best])
 
 

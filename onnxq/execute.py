@@ -50,17 +50,14 @@ def _clean(error: Exception) -> str:
 
 
 def with_outputs(model: onnx.ModelProto, tensors: Iterable[str], *, only: bool = False) -> onnx.ModelProto:
-    """A model that also returns inner ``tensors`` (or ``only`` those). Weights are not copied more than once."""
+    """A model that also returns inner ``tensors``, or ``only`` those, if there are any that are not inputs."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    kept = {output.name for output in watched.graph.output}
-    if only:
+    inner = sorted(set(tensors) - {entry.name for entry in watched.graph.input})
+    if only and inner:
         del watched.graph.output[:]
-        kept = set()
-    inputs = {entry.name for entry in watched.graph.input}
-    watched.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in sorted(set(tensors)) if name not in kept | inputs
-    )
+    kept = {output.name for output in watched.graph.output}
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in kept)
     return watched
 
 

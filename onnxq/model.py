@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import onnx
 import onnx.inliner
 import onnx_graphsurgeon as gs
@@ -138,6 +139,7 @@ def normalise(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     if opset(proto) < OLDEST_OPSET:
         proto = _upgrade(proto, where)
     _name_nodes(proto)
+    _spell_out_constants(proto)
     # The newest IR version that onnx writes is often unknown to the newest onnxruntime; none of it is needed here.
     needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     proto.ir_version = max(needed, min(proto.ir_version, KNOWN_IR))
@@ -170,6 +172,16 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
             name = f"{base}_{count}"
         node.name = name
         taken.add(name)
+
+
+def _spell_out_constants(proto: onnx.ModelProto) -> None:
+    """Constants given as plain numbers become tensors: graphsurgeon takes ``value_float`` for a double."""
+    types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    for node in _nodes(proto.graph):
+        for attribute in node.attribute if node.op_type == "Constant" and node.domain in ("", "ai.onnx") else ():
+            if attribute.name in types:
+                array = np.asarray(onnx.helper.get_attribute_value(attribute), types[attribute.name])
+                attribute.CopyFrom(onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(array)))
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

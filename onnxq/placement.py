@@ -158,7 +158,8 @@ def _maker(graph: gs.Graph, tensor: gs.Tensor, backend: Backend) -> gs.Node | No
     node = producer(tensor)
     if node is None or node.op not in backend.absorbs:
         return node
-    return producer(node.inputs[0]) if sole_reader(graph, node.inputs[0]) is node else node
+    absorbed = sole_reader(graph, node.inputs[0]) is node
+    return producer(node.inputs[0]) if absorbed else node
 
 
 def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:

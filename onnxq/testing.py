@@ -1,5 +1,7 @@
 """What tests share: graphs written as text, with weights from numpy, and the workspace that passes work on."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -12,7 +14,7 @@ from onnxq.model import load_model, to_graph
 from onnxq.samples import Data, input_specs, open_samples
 from onnxq.workspace import Pass, Workspace
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 def parse(graph: str, opset: int = 17, **weights: Array) -> onnx.ModelProto:
@@ -33,7 +35,7 @@ def workspace(model: onnx.ModelProto, samples: Data = "random", backend: str = "
     return Workspace(to_graph(source), source, open_samples(samples, input_specs(source), limit=8), backend_of(backend))
 
 
-def run(model: onnx.ModelProto | Workspace, **feeds: Array) -> dict[str, Array]:
+def run(model: onnx.ModelProto | Workspace, /, **feeds: Array) -> dict[str, Array]:
     """Outputs by name, from onnxruntime, computed as the graph is written."""
     return Session(model.model() if isinstance(model, Workspace) else model, optimize=False).run(feeds)
 

@@ -40,7 +40,7 @@ def quantize_bias(graph: gs.Graph, names: Names, node: gs.Node) -> bool:
     if not all(map(_is_dequantized, node.inputs[:2])):
         return False
     scales = [np.asarray(tensor.inputs[0].inputs[1].values, np.float64) for tensor in node.inputs[:2]]
-    scale = np.maximum(np.asarray(scales[0] * scales[1], np.float32), np.float32(SMALLEST_SCALE))
+    scale = np.asarray(np.maximum(scales[0] * scales[1], SMALLEST_SCALE), np.float32)
     bias = per_channel(values(node.inputs[2], "bias"), scale.size if scale.ndim else _width(node))
     integers = np.rint(bias / scale)
     if np.abs(integers).max(initial=0) > LARGEST:

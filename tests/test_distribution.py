@@ -6,6 +6,7 @@ import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,17 +16,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in ("backends", "calibrators", "cli", "models", "passes"))}
 CARDS = ("digits_mobilenet", "digits_transformer", "shapes_detector")
-# An environment that holds the build system already need not fetch it once more.
-READY = int(version("setuptools").partition(".")[0]) >= 77
 pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """A copy of the project, and what was built of it."""
+    """A copy of the project, what was built of it, and the environment variables with which it builds."""
 
+    environment: dict[str, str]
     source: Path
     sdist: Path
     wheel: Path
@@ -47,9 +48,18 @@ def copy_of_the_project(to: Path) -> Path:
     return Path(shutil.copytree(ROOT, to, symlinks=True, ignore=ignored))
 
 
-def build(source: Path, out: Path, *what: str) -> Path:
-    isolation = ["--no-isolation"] if READY else []
-    run(sys.executable, "-m", "build", *isolation, *what, "--outdir", out, source, folder=source)
+def build_system(folder: Path) -> dict[str, str]:
+    """Where the build system is, fetched once if it is not here: every build of its own would fetch it again."""
+    if int(version("setuptools").partition(".")[0]) >= 77:
+        return {}
+    words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", folder]
+    run(sys.executable, *words, *PROJECT["build-system"]["requires"], folder=folder.parent)
+    return {"PYTHONPATH": str(folder)}
+
+
+def build(source: Path, out: Path, environment: dict[str, str], *what: str) -> Path:
+    words = ["-m", "build", "--no-isolation", *what, "--outdir", out]
+    run(sys.executable, *words, source, folder=source, **environment)
     return out
 
 
@@ -57,9 +67,10 @@ def build(source: Path, out: Path, *what: str) -> Path:
 def built(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
     folder = tmp_path_factory.mktemp("distribution")
     source = copy_of_the_project(folder / "project")
-    out = build(source, folder / "dist")  # the wheel is made from the sdist, not from the folder
+    environment = build_system(folder / "tools")
+    out = build(source, folder / "dist", environment)  # the wheel is made from the sdist, not from the folder
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
-    return Distribution(source, sdist, wheel)
+    return Distribution(environment, source, sdist, wheel)
 
 
 def names(wheel: Path) -> set[str]:
@@ -96,35 +107,40 @@ def test_the_sdist_has_what_it_takes_to_test_and_to_read(built: Distribution) ->
     assert not any("__pycache__" in name or name.endswith(".pyc") for name in held)
 
 
-def virtual_environment(folder: Path, install: Sequence[object]) -> Path:
+def virtual_environment(folder: Path, environment: dict[str, str], install: Sequence[object]) -> Path:
     """A fresh environment with onnxq installed, that finds onnxq's dependencies in the running one."""
     run(sys.executable, "-m", "venv", "--without-pip", folder, folder=folder.parent)
     python = folder / "bin/python"
-    isolation = ["--no-build-isolation"] if READY else []
-    words = ["pip", "--python", python, "install", "--quiet", "--no-deps", "--disable-pip-version-check", *isolation]
-    run(sys.executable, "-m", *words, *install, folder=folder.parent)
+    words = ["pip", "--python", python, "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    run(sys.executable, "-m", *words, "--disable-pip-version-check", *install, folder=folder.parent, **environment)
     purelib = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=folder).strip()
     # Written after pip ran, which would take the onnxq of the running environment for its own.
     (Path(purelib) / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
     return folder / "bin"
 
 
+ASK = """
+import importlib.resources, importlib.util
+import onnxq.passes
+print(onnxq.passes.__file__)
+print(importlib.resources.files("onnxq").joinpath("py.typed").is_file())
+print([name for name in ("passes", "calibrators", "cli", "models") if importlib.util.find_spec(name)])
+"""
+
+
 @pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
 def test_it_installs_and_quantizes_anywhere(built: Distribution, kind: str, tmp_path: Path) -> None:
-    what = {"wheel": [built.wheel], "sdist": [built.sdist], "editable": ["-e", built.source]}
-    bin_folder = virtual_environment(tmp_path / "venv", what[kind])
+    what: dict[str, list[object]] = {"wheel": [built.wheel], "sdist": [built.sdist], "editable": ["-e", built.source]}
+    bin_folder = virtual_environment(tmp_path / "venv", built.environment, what[kind])
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    where = run(bin_folder / "python", "-c", "import onnxq.passes; print(onnxq.passes.__file__)", folder=elsewhere)
+    where, typed, alone = run(bin_folder / "python", "-c", ASK, folder=elsewhere).splitlines()
     home = built.source if kind == "editable" else tmp_path / "venv"
-    assert Path(where.strip()).is_relative_to(home)
+    assert Path(where).is_relative_to(home)
+    assert typed == "True"
+    assert alone == "[]"
     run(bin_folder / "onnxq", "quantize", CARDS[0], "--backend", "onnxruntime", folder=elsewhere)
     assert [path.name for path in elsewhere.iterdir()] == [f"{CARDS[0]}.onnxruntime.onnx"]
-    typed = "from onnxq import quantize; import importlib.resources as r; print(r.files('onnxq').joinpath('py.typed'))"
-    assert Path(run(bin_folder / "python", "-c", typed, folder=elsewhere).strip()).is_file()
-    for name in ("passes", "calibrators", "cli", "models"):
-        alone = [bin_folder / "python", "-c", f"import {name}; print({name}.__file__)"]
-        assert subprocess.run(alone, cwd=elsewhere, capture_output=True).returncode != 0
 
 
 def test_a_clone_without_links_builds_the_same_wheel(built: Distribution, tmp_path: Path) -> None:
@@ -133,6 +149,6 @@ def test_a_clone_without_links_builds_the_same_wheel(built: Distribution, tmp_pa
         target = link.readlink()
         link.unlink()
         link.write_text(str(target))  # what git makes of a link where there are none
-    out = build(source, tmp_path / "dist", "--wheel")
+    out = build(source, tmp_path / "dist", built.environment, "--wheel")
     (wheel,) = out.glob("*.whl")
     assert names(wheel) == names(built.wheel)

@@ -38,10 +38,10 @@ VALUES = {
     "laplace": laplace(4000),
     "relu": np.maximum(normal(4000), 0),
     "silu": normal(4000) / (1 + np.exp(-normal(4000))),
-    "outlier": np.append(normal(4000), np.float32(60)),
-    "shifted": normal(4000) + np.float32(20),
+    "outlier": np.append(normal(4000), np.array(60, np.float32)),
+    "shifted": normal(4000) + np.array(20, np.float32),
     "negative": -np.abs(laplace(4000)),
-    "few": np.repeat(np.float32([-1, 0, 0.25, 3]), 500),
+    "few": np.repeat(np.array([-1, 0, 0.25, 3], np.float32), 500),
 }
 
 

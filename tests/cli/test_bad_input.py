@@ -117,7 +117,8 @@ def test_a_quantized_model(refused: Callable[..., str], command: Command) -> Non
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_data(refused: Callable[..., str], folder: Path, arrays: Mapping[str, np.ndarray], words: list[str]) -> None:
-    np.savez(folder / "bad.npz", **{k: v.astype(np.float32) if v.dtype == np.float64 else v for k, v in arrays.items()})
+    single = {name: array.astype(np.float32) if array.dtype == np.float64 else array for name, array in arrays.items()}
+    np.savez(folder / "bad.npz", allow_pickle=False, **single)
     assert_says(refused("tiny.onnx", "--data", "bad.npz"), "bad.npz", *words)
 
 

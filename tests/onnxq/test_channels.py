@@ -1,5 +1,7 @@
 """Scaling channels through a layer's weight is the same as scaling its input or its output."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -11,14 +13,14 @@ from onnxq.errors import Declined
 from onnxq.graph import per_channel
 from onnxq.testing import Array, normal, parse, run, workspace
 
-Case = tuple[str, tuple[int, ...], dict[str, Array], int]
+Case = tuple[str, tuple[int, ...], dict[str, Any], int]
 
 
 def conv(rank: int, group: int, per_group: int, out: int, transpose: bool = False, bias: bool = True) -> Case:
     """The node, its input's shape, its weights, and its output channels."""
     channels = group * per_group
     shape = (channels, out) if transpose else (group * out, per_group)
-    weights: dict[str, Array] = {"w": normal(*shape, *[2] * rank, seed=1)}
+    weights: dict[str, Any] = {"w": normal(*shape, *[2] * rank, seed=1)}
     if bias:
         weights["b"] = normal(group * out, seed=2)
     op = "ConvTranspose" if transpose else "Conv"
@@ -26,7 +28,7 @@ def conv(rank: int, group: int, per_group: int, out: int, transpose: bool = Fals
 
 
 def gemm(transposed: bool, alpha: float, beta: float, bias: tuple[int, ...] | None) -> Case:
-    weights: dict[str, Array] = {"w": normal(*((5, 3) if transposed else (3, 5)), seed=1)}
+    weights: dict[str, Any] = {"w": normal(*((5, 3) if transposed else (3, 5)), seed=1)}
     if bias is not None:
         weights["b"] = normal(*bias, seed=2)
     attrs = f"<transB={int(transposed)}, alpha={alpha}, beta={beta}>"
@@ -95,7 +97,7 @@ def test_scaling_the_input_channels_is_scaling_the_input(case: Case) -> None:
     ],
 )
 def test_what_cannot_be_scaled_is_declined_and_unchanged(
-    node: str, shape: tuple[int, ...], weights: dict[str, Array], reason: str
+    node: str, shape: tuple[int, ...], weights: dict[str, Any], reason: str
 ) -> None:
     space = workspace(model_of((node, shape, weights, 0)))
     before = space.model().SerializeToString(deterministic=True)

@@ -78,7 +78,7 @@ def test_a_model_that_is_not_valid_is_refused(change: Callable[[onnx.ModelProto]
 def test_a_quantized_model_is_refused() -> None:
     model = parse(
         "g (float[N] x) => (float[N] y) { [q] a = QuantizeLinear(x, s, z) [d] y = DequantizeLinear(a, s, z) }",
-        s=np.float32(1), z=np.uint8(0),
+        s=np.array(1, np.float32), z=np.array(0, np.uint8),
     )  # fmt: skip
     assert "already quantized: 2 nodes such as 'q' (QuantizeLinear)" in refused(model)
     foreign = changed(lambda model: model.opset_import.append(onnx.helper.make_opsetid("qonnx.custom_op.general", 1)))
@@ -121,7 +121,7 @@ def test_old_opsets_are_upgraded_and_compute_the_same(version: int) -> None:
             a = Conv(x, w) b = BatchNormalization(a, s, s, s, s) c = Dropout(b)
             d = AveragePool<kernel_shape=[1,6]>(c) y = Softmax<axis=1>(d) }}""")
     old.doc_string = "said by the exporter"
-    arrays = {"w": W, "s": np.float32([1, 2, 3, 4])}
+    arrays = {"w": W, "s": np.array([1, 2, 3, 4], np.float32)}
     old.graph.initializer.extend(onnx.numpy_helper.from_array(array, name) for name, array in arrays.items())
     new = load_model(old)
     assert opset(new) == 13 and new.doc_string == old.doc_string
@@ -164,7 +164,7 @@ def test_functions_are_inlined() -> None:
     loaded = load_model(model)
     assert ops(loaded) == ["Add", "Add"] and not loaded.functions
     assert len({node.name for node in loaded.graph.node}) == 2
-    np.testing.assert_array_equal(run(loaded, x=np.float32([1, 2]))["y"], [4, 8])
+    np.testing.assert_array_equal(run(loaded, x=np.array([1, 2], np.float32))["y"], [4, 8])
 
 
 def test_every_node_gets_a_name_of_its_own_in_branches_too() -> None:

@@ -27,7 +27,6 @@ from onnxq.testing import normal, parse, run, workspace
 
 NO_BUILD = Options(build=False)
 LOST = {"shapes_detector": 1.5}  # points of box AP; 90 images tell no less apart
-IN_FLOAT = {("digits_transformer", "openvino"): 6, ("digits_transformer", "tensorrt"): 6}  # products in attention
 CONVS = """g (float[N,3,8,8] x) => (float[N,M] y) {
     [c1] a = Conv<pads = [1,1,1,1]>(x, w1) [relu] b = Relu(a)
     [c2] c = Conv<strides = [2,2]>(b, w2) [pool] d = GlobalAveragePool(c) [flat] e = Flatten(d)
@@ -78,14 +77,22 @@ def test_a_shipped_model_runs_in_integers(card: str, backend: str) -> None:
     need(backend)
     built = judged(card)[backend].built
     assert built is not None
-    in_float = IN_FLOAT.get((card, backend), 0)
-    assert built.int8_nodes == built.nodes - in_float
-    assert built.int8_macs is not None
-    assert built.int8_macs == 1 if in_float == 0 else 0.9 < built.int8_macs < 1
-    assert {layer.precision for layer in built.reading.layers} <= {"int8", "unknown", "fp32"}
-    heavy = [node for node in load_model(load_card(card).model_path).graph.node if node.op_type in ("Conv", "Gemm")]
     integer = {layer.node for layer in built.reading.layers if layer.precision == "int8"}
-    assert {node.name for node in heavy} <= integer
+    assert built.int8_nodes == len(integer)
+    nodes = load_model(load_card(card).model_path).graph.node
+    heavy = {node.name: node for node in nodes if node.op_type in ("Conv", "Gemm")}
+    in_float = heavy.keys() - integer
+    # TensorRT is faster with depthwise convolutions in float, and the plan says so.
+    assert {backend == "tensorrt" and depthwise(heavy[name]) for name in in_float} <= {True}
+    assert in_float <= judged(card)[backend].plan.floats.keys()
+    assert built.int8_macs is not None
+    assert built.int8_macs > 0.85
+    if built.int8_nodes == built.nodes:
+        assert built.int8_macs == 1
+
+
+def depthwise(node: onnx.NodeProto) -> bool:
+    return any(attribute.name == "group" and attribute.i > 1 for attribute in node.attribute)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -196,9 +203,9 @@ def test_labels_travel_to_the_metric() -> None:
 
 
 def test_without_labels_or_a_metric_there_is_no_score() -> None:
-    labelled = {"x": IMAGES, "labels": np.zeros(10, np.int64)}
-    for data, metric in ((IMAGES, Top1()), (labelled, None)):
-        entry = quantize(small(), data, metric=metric)["onnxruntime"]
+    labelled: dict[str, NDArray[np.generic]] = {"x": IMAGES, "labels": np.zeros(10, np.int64)}
+    for result in (quantize(small(), IMAGES, metric=Top1()), quantize(small(), labelled)):
+        entry = result["onnxruntime"]
         assert entry.judged is not None
         assert entry.judged.scores is None
         assert entry.judged.samples == 10
@@ -369,7 +376,7 @@ def test_a_model_that_is_quantized_at_its_input_only() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_bias_beside_one_scale(backend: str) -> None:
     result = quantize(small(), IMAGES, backend=backend, options=Options(build=False, per_tensor=True))
-    made, wanted = (run(model, x=IMAGES)["y"] for model in (result.quantized, small()))
+    made, wanted = (run(model, x=IMAGES)["y"].astype(np.float64) for model in (result.quantized, small()))
     assert np.abs(made - wanted).max() < 0.05 * np.abs(wanted).max()
 
 

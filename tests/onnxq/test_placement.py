@@ -1,5 +1,7 @@
 """What becomes integer for which backend, on small graphs."""
 
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ def plan(
     wishes: Wishes = Wishes(),  # noqa: B008 - frozen
     out: str = "y",
     inputs: str = "float[N,4,8,8] x",
-    **weights: np.ndarray[tuple[int, ...], np.dtype[np.generic]],
+    **weights: Any,
 ) -> Plan:
     outputs = ", ".join(f"float {name}" for name in out.split())
     model = parse(f"g ({inputs}) => ({outputs}) {{ {body} }}", **(weights or {"w": W}))
@@ -63,7 +65,7 @@ def test_a_relu_vanishes_into_the_quantizer_behind_it_and_one_that_is_read_twice
 @pytest.mark.parametrize("op", ["Concat<axis=1>", "Concat<axis=-1>"])
 def test_a_concat_between_layers(op: str) -> None:
     body = f"{CHAIN} [cat] d = {op}(b, c) [pool] e = GlobalAveragePool(d) [three] f = Conv(e, v) [t] y = Exp(f)"
-    weights = {"w": W, "v": normal(4, 8 if op[12] == "1" else 4, 1, 1)}
+    weights: dict[str, Any] = {"w": W, "v": normal(4, 8 if op[12] == "1" else 4, 1, 1)}
     found = plan(body, **weights)
     assert all(entry.everyone for name, entry in found.activations.items() if name != "x")
     assert {"b", "c", "d", "e", "f", "x"} == set(found.activations)
@@ -77,7 +79,7 @@ def test_a_detection_head_s_tail_stays_float() -> None:
         f"{CHAIN} [head] d = Conv(c, w) [box] e = Sigmoid(d) [scale] f = Mul(e, two) [cls] g1 = Softmax(d) "
         "[join] y = Concat<axis=1>(f, g1)",
         w=W,
-        two=np.float32([2]),
+        two=np.array([2], np.float32),
     )
     assert set(found.activations) == {"x", "b", "c", "d"}
     assert set(found.floats) == {"box", "scale", "cls", "join"}
@@ -115,7 +117,7 @@ def test_the_parts_of_a_split_are_all_integer() -> None:
 
 
 def test_onnxruntime_wants_a_matmul_quantized_before_its_bias() -> None:
-    weights = {"w": normal(8, 8), "b": normal(8)}
+    weights: dict[str, Any] = {"w": normal(8, 8), "b": normal(8)}
     body = "[one] a = MatMul(x, w) [bias] c = Add(a, b) [two] y = MatMul(c, w)"
     assert readers(plan(body, inputs="float[N,8] x", **weights)) == {"x": ["one"], "a": None, "c": ["two"]}
     assert readers(plan(body, "openvino", inputs="float[N,8] x", **weights)) == {"x": ["one"], "c": ["two"]}
@@ -190,9 +192,7 @@ def test_other_types_than_float32_are_left_with_a_reason(dtype: str, capsys: pyt
         ("[n] y = ConvTranspose(x, w)", {"w": W}, "no integer kernel"),
     ],
 )
-def test_a_layer_that_cannot_be_integer_has_a_reason(
-    body: str, weights: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]], reason: str
-) -> None:
+def test_a_layer_that_cannot_be_integer_has_a_reason(body: str, weights: dict[str, Any], reason: str) -> None:
     found = plan(body, **weights)
     assert reason in found.floats["n"] and not found.weights
 

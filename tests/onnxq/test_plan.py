@@ -31,7 +31,7 @@ PLAN = plan_of(
 def test_watched_are_the_tensors_that_choose_grids_and_nodes_those_with_integer_weights() -> None:
     assert PLAN.watched == {"x", "y"}
     assert PLAN.nodes == {"one", "two", "three", "four"}
-    assert PLAN.activations["x"].readers == {("one", 0), ("two", 0)}
+    assert PLAN.activations["x"].readers == frozenset([("one", 0), ("two", 0)])
     assert PLAN.activations["y"].readers is None
 
 
@@ -51,7 +51,7 @@ def test_a_node_that_lost_one_operand_reads_no_other_as_integers() -> None:
         Activation("b", SCHEMES, "b", frozenset([("product", 1), ("other", 0)])),
         Activation("c", SCHEMES, "c", frozenset([("product", 2)])),
     ).without({"a": "a is NaN"})
-    assert {name: entry.readers for name, entry in product.activations.items()} == {"b": {("other", 0)}}
+    assert {name: entry.readers for name, entry in product.activations.items()} == {"b": frozenset([("other", 0)])}
 
 
 def test_nothing_lost_changes_nothing() -> None:

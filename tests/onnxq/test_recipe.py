@@ -64,19 +64,21 @@ def test_a_recipe_written_down_is_read_back_the_same() -> None:
 
 
 def test_a_pass_of_the_user_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_passes.py").write_text(
+    (tmp_path / "passes_for_recipe_test.py").write_text(
         "from dataclasses import dataclass\nfrom typing import ClassVar\n@dataclass(frozen=True)\nclass Mine:\n"
         "    strength: float = 1.0\n    name: ClassVar[str] = 'mine'\n    def __call__(self, workspace): return False\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    recipe = load_recipe({"passes": ["fold_constants", {"my_passes:Mine": {"strength": 2}}]})
-    assert recipe.written()[1] == {"my_passes:Mine": {"strength": 2.0}}
+    recipe = load_recipe({"passes": ["fold_constants", {"passes_for_recipe_test:Mine": {"strength": 2}}]})
+    assert recipe.written()[1] == {"passes_for_recipe_test:Mine": {"strength": 2.0}}
     assert load_recipe({"passes": recipe.written()}) == recipe
-    with pytest.raises(RecipeError, match="pass 'my_passes:Mine': unknown field 'strenght'. Did you mean 'strength'"):
-        load_recipe({"passes": [{"my_passes:Mine": {"strenght": 2}}]})
-    (tmp_path / "broken_passes.py").write_text("1 / 0")
+    with pytest.raises(
+        RecipeError, match=r"pass 'passes_for_recipe_test:Mine': unknown field 'strenght'. Did you mean 'strength'"
+    ):
+        load_recipe({"passes": [{"passes_for_recipe_test:Mine": {"strenght": 2}}]})
+    (tmp_path / "broken_passes_for_recipe_test.py").write_text("1 / 0")
     with pytest.raises(RecipeError, match="cannot be imported: division by zero"):
-        load_recipe({"passes": ["broken_passes:Mine"]})
+        load_recipe({"passes": ["broken_passes_for_recipe_test:Mine"]})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def test_what_is_wrong_is_said(value: Mapping[str, object], said: str) -> None:
 
 
 def test_an_unknown_recipe_and_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="unknown recipe 'defualt'. Did you mean 'default'.* Or give a YAML file"):
+    with pytest.raises(RecipeError, match=r"unknown recipe 'defualt'. Did you mean 'default'.* Or give a YAML file"):
         load_recipe("defualt")
     with pytest.raises(RecipeError, match="no such file"):
         load_recipe(tmp_path / "none.yaml")

@@ -74,7 +74,7 @@ def test_what_is_not_finite_is_known_and_not_in_the_histogram() -> None:
 
 def test_zeros_are_not_excited_and_nothing_at_all_is_not_finite() -> None:
     assert not TensorStatistics.of(np.zeros((2, 3), np.float32)).excited
-    assert TensorStatistics.of(np.float32([[0, -1]])).excited
+    assert TensorStatistics.of(np.array([[0, -1]], np.float32)).excited
     empty = TensorStatistics.of(np.zeros((0, 3), np.float32))
     assert not empty.finite
     assert equal(empty.merge(TensorStatistics.of(np.ones(2, np.float32))), TensorStatistics.of(np.ones(2, np.float32)))

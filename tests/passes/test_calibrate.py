@@ -77,8 +77,8 @@ def test_a_tensor_that_is_always_zero_stays_float_and_so_does_its_reader() -> No
 
 
 def test_a_tensor_that_is_infinite_stays_float() -> None:
-    model = parse("g (float[N,4] x) => (float[N,4] y) { [one] a = MatMul(x, w) b = Mul(a, big) [two] y = MatMul(b, w) }",
-                  w=normal(4, 4), big=np.float32(3e38))  # fmt: skip
+    model = parse("g (float[N,4] x) => (float[N,4] y) { a = MatMul(x, w) b = Mul(a, big) [two] y = MatMul(b, w) }",
+                  w=normal(4, 4), big=np.array(3e38, np.float32))  # fmt: skip
     space = workspace(model, {"x": X * 10})
     PlanIntegers()(space)
     Calibrate()(space)

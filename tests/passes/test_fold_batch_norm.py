@@ -1,18 +1,20 @@
 """A batch norm disappears into the layer before it, or the one after."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from onnxq.passes import FoldBatchNorm
 from onnxq.proof import Proof, rewrite
-from onnxq.testing import Array, changes_nothing, normal, ops, parse, run, workspace
+from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
 from onnxq.workspace import Workspace
 
 
-def norm(channels: int, seed: int = 9) -> dict[str, Array]:
+def norm(channels: int, seed: int = 9) -> dict[str, Any]:
     """gamma, beta, mean and variance."""
     rows = normal(4, channels, seed=seed)
-    return {"g": rows[0], "b": rows[1], "m": rows[2], "v": np.abs(rows[3]) + np.float32(0.1)}
+    return {"g": rows[0], "b": rows[1], "m": rows[2], "v": np.abs(rows[3]) + np.array(0.1, np.float32)}
 
 
 BN = "BatchNormalization<epsilon=0.01>"
@@ -99,7 +101,7 @@ BAD = {"v": np.full(4, -1, np.float32)}
         ("[c] a = Conv(x, w) [n] y, m2, v2 = BatchNormalization<training_mode=1>(a, g, b, m, v)", "training mode", {}),
     ],
 )  # fmt: skip
-def test_what_cannot_be_folded_stays_and_says_why(body: str, reason: str, other: dict[str, Array]) -> None:
+def test_what_cannot_be_folded_stays_and_says_why(body: str, reason: str, other: dict[str, Any]) -> None:
     space = workspace(parse(text(body, (4, 4, 3, 3)), **{"w": normal(4, 4, 3, 3), **norm(4), **other}))
     assert changes_nothing(space, FoldBatchNorm())
     (entry,) = space.ledger.entries

@@ -1,5 +1,7 @@
 """The plan, written into the graph."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +13,7 @@ from onnxq.workspace import Workspace
 
 BODY = "[one] a = Conv<pads=[1,1,1,1]>(x, w) [act] b = Relu(a) [two] c = Conv(b, v)"
 GRAPH = f"g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {BODY} [add] d = Add(c, b) [three] y = Conv(d, v) }}"
-WEIGHTS: dict[str, Array] = {"w": normal(4, 3, 3, 3), "v": normal(4, 4, 1, 1)}
+WEIGHTS: dict[str, Any] = {"w": normal(4, 3, 3, 3), "v": normal(4, 4, 1, 1)}
 X = normal(8, 3, 8, 8)
 
 
@@ -30,7 +32,9 @@ def test_the_graph_is_valid_close_and_not_changed_again(backend: str) -> None:
     kinds = ops(model)
     assert kinds.count("QuantizeLinear") == len(space.plan.activations)
     assert kinds.count("DequantizeLinear") == len(space.plan.activations) + 2
-    assert [value.name for value in model.graph.output] == ["y"] and [value.name for value in model.graph.input] == ["x"]
+    assert [value.name for value in model.graph.output] == ["y"] and [value.name for value in model.graph.input] == [
+        "x"
+    ]
     assert model.graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     assert 25 < sqnr_db(run(space.source, x=X)["y"], run(model, x=X)["y"]) < 60
     assert changes_nothing(space, InsertQdq())
@@ -58,7 +62,9 @@ def test_every_quantizer_has_an_explicit_zero_point() -> None:
 
 
 def test_readers_that_want_floats_keep_them() -> None:
-    space = quantized(f"g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {BODY} [e] y = Exp(b) }}", "openvino")
+    space = quantized(
+        f"g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {BODY} [e] d = Exp(b) [s] y = Add(c, d) }}", "openvino"
+    )
     inputs = {node.name: node.input[0] for node in space.model().graph.node}
     assert (inputs["two"], inputs["e"]) == ("b/dequantized", "b")
 
@@ -75,7 +81,7 @@ def test_an_output_of_the_model_that_is_quantized_keeps_its_name() -> None:
 def test_names_that_the_model_has_already_are_not_taken() -> None:
     text = f"""g (float[N,3,8,8] x) => (float[N,4,8,8] y, float[N,3,8,8] z) {{ {BODY} [e] y = Exp(c)
         [far] z = Mul(x, scaled) }}"""
-    model = parse(text, **WEIGHTS, scaled=np.float32([3]))
+    model = parse(text, **WEIGHTS, scaled=np.array([3], np.float32))
     for node in model.graph.node:
         node.input[:] = ["x/scale" if name == "scaled" else name for name in node.input]
     model.graph.initializer[2].name = "x/scale"

@@ -1,5 +1,7 @@
 """Biases on the grid on which products are summed."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -7,25 +9,25 @@ import pytest
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.quantize_bias import QuantizeBias
 from onnxq.proof import sqnr_db
-from onnxq.testing import Array, changes_nothing, normal, parse, run, workspace
+from onnxq.testing import changes_nothing, normal, parse, run, workspace
 from onnxq.workspace import Workspace
 
 CONV = "g (float[8,3,6,6] x) => (float[8,M,A,B] y) { [one] a = Conv(x, w, b) [two] y = Conv(a, v, c) }"
-CONV_WEIGHTS: dict[str, Array] = {"w": normal(4, 3, 3, 3), "v": normal(2, 4, 1, 1), "b": normal(4), "c": normal(2)}
+CONV_WEIGHTS: dict[str, Any] = {"w": normal(4, 3, 3, 3), "v": normal(2, 4, 1, 1), "b": normal(4), "c": normal(2)}
 
 
-def inserted(text: str, per_channel: bool = True, **weights: Array) -> Workspace:
+def inserted(text: str, per_channel: bool = True, **weights: Any) -> Workspace:
     space = workspace(parse(text, **weights))
     for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(per_channel=per_channel), InsertQdq()):
         step(space)
     return space
 
 
-def stored(space: Workspace) -> dict[str, Array]:
+def stored(space: Workspace) -> dict[str, Any]:
     return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in space.model().graph.initializer}
 
 
-def feeds(space: Workspace) -> dict[str, Array]:
+def feeds(space: Workspace) -> dict[str, Any]:
     return next(iter(space.samples.batches(8))).feeds
 
 

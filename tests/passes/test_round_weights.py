@@ -1,6 +1,6 @@
 """Weights to nearest integers."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -8,15 +8,15 @@ import pytest
 from onnxq.passes import Calibrate, PlanIntegers, RoundWeights
 from onnxq.passes.round_weights import BIAS_LIMIT
 from onnxq.scheme import dequantize
-from onnxq.testing import Array, changes_nothing, normal, parse, workspace
+from onnxq.testing import changes_nothing, normal, parse, workspace
 from onnxq.workspace import Workspace
 
 CONV = "g (float[N,3,6,6] x) => (float[N,M,A,B] y) { [one] a = Conv(x, w, b) [two] y = Conv(a, v) }"
 W, V = normal(4, 3, 3, 3), normal(2, 4, 1, 1)
 
 
-def calibrated(text: str = CONV, backend: str = "onnxruntime", **weights: Array) -> Workspace:
-    arrays = weights or {"w": W, "v": V, "b": normal(4)}
+def calibrated(text: str = CONV, backend: str = "onnxruntime", **weights: Any) -> Workspace:
+    arrays: dict[str, Any] = weights or {"w": W, "v": V, "b": normal(4)}
     space = workspace(parse(text, **arrays), backend=backend)
     PlanIntegers()(space)
     Calibrate("minmax")(space)
@@ -45,7 +45,7 @@ def test_every_weight_is_within_half_a_step(bits: Literal[2, 4, 8], per_channel:
 def test_a_dead_channel_has_a_positive_scale_like_its_neighbours() -> None:
     dead = W.copy()
     dead[1] = 0
-    space = calibrated(w=dead, v=0 * V, b=np.float32([0, 100, 0, 0]))
+    space = calibrated(w=dead, v=0 * V, b=np.array([0, 100, 0, 0], np.float32))
     RoundWeights()(space)
     scales = {weight.tensor: rounded.params.scale for weight, rounded in space.weights.items()}
     assert scales["w"][1] == scales["w"].max() and np.all(scales["w"] > 0)
@@ -54,7 +54,7 @@ def test_a_dead_channel_has_a_positive_scale_like_its_neighbours() -> None:
 
 
 def test_scales_are_wide_enough_for_the_bias() -> None:
-    space = calibrated(w=W * np.float32(1e-9), v=V, b=np.float32([0, 500, 0, 0]))
+    space = calibrated(w=W * np.float32(1e-9), v=V, b=np.array([0, 500, 0, 0], np.float32))
     RoundWeights()(space)
     scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
     activation = float(space.activations["x"].scale)
@@ -69,7 +69,8 @@ def test_scales_are_wide_enough_for_the_bias() -> None:
 @pytest.mark.parametrize("bias", [(6,), (1, 6), (4, 6), (4, 1), (1,), ()])
 def test_any_bias_of_a_gemm_will_do(bias: tuple[int, ...]) -> None:
     text = "g (float[4,8] x) => (float[4,6] y) { [one] a = Gemm(x, w, b) [two] y = Gemm<transB=1>(a, v) }"
-    space = calibrated(text, w=normal(8, 6) * np.float32(1e-9), v=normal(6, 6), b=normal(*bias) + np.float32(1e3))
+    tiny = normal(8, 6, scale=1e-9)
+    space = calibrated(text, w=tiny, v=normal(6, 6), b=(normal(*bias) + 1000).astype(np.float32))
     RoundWeights()(space)
     scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
     assert scale.shape == (6,)
@@ -80,7 +81,7 @@ def test_groups_of_a_transposed_convolution_share_scales_and_the_largest_bias() 
     text = """g (float[N,4,4,4] x) => (float[N,6,A,B] y) {
         [one] a = ConvTranspose<group=2>(x, w, b) [two] y = Conv(a, v) }"""
     space = calibrated(text, "openvino", w=normal(4, 3, 2, 2) * np.float32(1e-9), v=normal(6, 6, 1, 1),
-                       b=np.float32([0, 0, 0, 0, 900, 0]))  # fmt: skip
+                       b=np.array([0, 0, 0, 0, 900, 0], np.float32))  # fmt: skip
     RoundWeights()(space)
     scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
     assert scale.shape == (3,) and scale[1] > 10 * max(scale[0], scale[2])

@@ -1,0 +1,38 @@
+"""What JSON holds."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxq.facts import facts, plain
+from onnxq.options import Options
+from onnxq.pipeline import quantize
+from onnxq.result import Result
+from onnxq.testing import normal, parse
+
+MODEL = parse("g (float[N,4] x) => (float[N,4] y) { [one] a = MatMul(x, w) [act] b = Relu(a) [two] y = MatMul(b, w) }",
+              w=normal(4, 4))  # fmt: skip
+BACKENDS = ("onnxruntime", "tensorrt")
+
+
+@pytest.fixture(scope="module")
+def result() -> Result:
+    return quantize(MODEL, {"x": normal(8, 4)}, backend=BACKENDS, options=Options(build=False))
+
+
+def test_facts_are_json_and_complete(result: Result) -> None:
+    told = json.loads(json.dumps(facts(result, {name: Path(name) for name in BACKENDS}), allow_nan=False))
+    entry = told["backends"]["tensorrt"]
+    assert entry["file"] == "tensorrt" and entry["size_after"] == result["tensorrt"].model.ByteSize()
+    assert entry["activations"]["x"]["grid"] == "i8 symmetric per tensor"
+    assert entry["activations"]["x"]["scale"] == float(result["tensorrt"].activations["x"].scale)
+    assert {next(iter(step)) for step in told["recipe"]} >= {"plan", "calibrate"}
+    assert told["versions"]["onnx"] == onnx.__version__
+
+
+def test_plain_values() -> None:
+    given = {"a": np.array(0.5, np.float32), 2: (np.inf, -np.inf, np.nan), "c": np.arange(2), "d": None, "e": Path("x")}
+    assert plain(given) == {"a": 0.5, "2": ["inf", "-inf", "nan"], "c": [0, 1], "d": None, "e": "x"}

@@ -246,7 +246,7 @@ def write_file(path: Path, content: bytes) -> None:
         Path(beside).chmod(0o644)
         Path(beside).replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place with -o.") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place.") from error
     finally:
         if beside:  # gone, unless something went wrong
             Path(beside).unlink(missing_ok=True)
@@ -254,15 +254,16 @@ def write_file(path: Path, content: bytes) -> None:
 
 def check_writable(path: Path) -> None:
     """Raises OutputError now for a path that ``write_file`` could not write later."""
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; a file is wanted. Choose another place with -o.")
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "not a regular file"
+        raise OutputError(f"{path}: is {kind}; a file is wanted. Choose another place.")
     existing = next(parent for parent in path.absolute().parents if parent.exists())
     try:
         handle, probe = tempfile.mkstemp(dir=existing, prefix=".onnxq.")
         os.close(handle)
         Path(probe).unlink()
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place with -o.") from error
+        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place.") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from onnxq.data.images import Placement, coloured, placement, read_image, resized
 from onnxq.errors import DataError, RecipeError, unknown
-from onnxq.images import Placement, coloured, placement, read_image, resized
 from onnxq.validation import load_yaml, parse_yaml, validated
 
 Byte = Annotated[int, Field(ge=0, le=255)]

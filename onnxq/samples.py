@@ -13,16 +13,16 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike
 
-from onnxq.arrays import Held
-from onnxq.batches import Batch, Piece, rebatch
-from onnxq.chunks import Chunk, Source
+from onnxq.data.arrays import Held
+from onnxq.data.batches import Batch, Piece, rebatch
+from onnxq.data.chunks import Chunk, Source
+from onnxq.data.feeds import pieces
+from onnxq.data.random_data import random_source
+from onnxq.data.sources import Calls, Fed, arrays_source, as_array, single
+from onnxq.data.stored import ACCEPTED, stored_source
 from onnxq.errors import DataError
-from onnxq.feeds import pieces
 from onnxq.inputs import Array, InputSpec, batch_axis, input_specs
 from onnxq.preprocess import Preprocessing
-from onnxq.random_data import random_source
-from onnxq.sources import Calls, Fed, arrays_source, as_array, single
-from onnxq.stored import ACCEPTED, stored_source
 
 __all__ = ["Batch", "Data", "InputSpec", "Samples", "input_specs", "open_samples"]
 

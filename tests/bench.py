@@ -15,9 +15,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 CORPUS = os.environ.get("ONNXQ_CORPUS")
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
+TASKS = {
+    "cifar10": ("resnet20", "mobilenetv2_cifar10", "vit_cifar10"),
+    "kws": ("kws_dscnn",),
+    "coco": ("yolox_nano",),
+}
 BASE = """
 import json, resource, sys, time
 import numpy as np
@@ -129,15 +135,14 @@ def many(data: Path, n: int) -> Iterator[Path]:
 
     held = np.load(data)
     name = held.files[0]
-    path = data.with_name("many.npz")
-    np.savez(path, **{name: np.resize(held[name], (n, *held[name].shape[1:]))})
-    yield path
+    arrays: dict[str, Any] = {name: np.resize(held[name], (n, *held[name].shape[1:]))}
+    np.savez(data.parent / "many.npz", **arrays)
+    yield data.parent / "many.npz"
 
 
 def accuracy() -> Iterator[list[object]]:
     """Every corpus model on every backend, judged by the corpus; the OpenVINO engine too."""
-    tasks = {"cifar10": ("resnet20", "mobilenetv2_cifar10", "vit_cifar10"), "kws": ("kws_dscnn",), "coco": ("yolox_nano",)}
-    for task, models in tasks.items():
+    for task, models in TASKS.items():
         with feeds(task, 64 if task == "coco" else 512) as data, tempfile.TemporaryDirectory() as folder:
             for name in models:
                 model = f"{CORPUS}/models/{name}.onnx"
@@ -164,8 +169,8 @@ def main() -> None:
         ("backend", "images", "plain FP32", "whole run", "allowed", "peak MB"),
         speed(),
     )
-    headings = ("model", "backend", "judged", "INT8 layers", "FP32 %", "quantized %", "SQNR dB")
-    table("Accuracy on the corpus", headings, accuracy())
+    judged = ("model", "backend", "judged", "INT8 layers", "FP32 %", "quantized %", "SQNR dB")
+    table("Accuracy on the corpus", judged, accuracy())
 
 
 if __name__ == "__main__":

@@ -191,5 +191,6 @@ BACKEND = Backend(
         lopsided=Scheme(signed=False, symmetric=False),
     ),
     weight=Scheme(signed=True, symmetric=True),
+    absorbs=frozenset({"Relu", "Clip"}),
     build=_build,
 )

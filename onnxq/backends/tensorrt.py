@@ -241,6 +241,7 @@ BACKEND = Backend(
     },
     activation=ActivationSchemes(_I8, _I8, _I8),
     weight=_I8,
+    absorbs=frozenset({"Relu", "Clip"}),
     products=False,
     depthwise=False,
     opens_shapes=False,

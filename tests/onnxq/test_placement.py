@@ -55,6 +55,13 @@ def test_a_residual_sum(backend: str, wanted: dict[str, list[str] | None]) -> No
     assert "tail" in found.floats and "add" not in found.floats
 
 
+def test_a_residual_sum_before_a_relu_leaves_the_branch_that_fuses_alone_on_tensorrt() -> None:
+    text = f"{CHAIN} [add] s = Add(c, b) [act] d = Relu(s) [three] e = Conv(d, w) [tail] y = Sigmoid(e)"
+    found = plan(text, "tensorrt")
+    assert readers(found) == {"x": ["one"], "b": ["add", "two"], "d": ["three"]}
+    assert "act" not in found.floats
+
+
 def test_a_relu_vanishes_into_the_quantizer_behind_it_and_one_that_is_read_twice_does_not() -> None:
     assert "act" not in plan(f"{CHAIN} [tail] y = Exp(c)").floats
     twice = plan(f"{CHAIN} [other] d = Exp(a) [sum] y = Sub(c, d)")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from onnxq.data.images import Placement
 from onnxq.errors import DataError, RecipeError
-from onnxq.images import Placement
 from onnxq.preprocess import PRESETS, Preprocessing, parse_preprocessing
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onnxq.arrays import Held, Rows, open_npy, open_npz
+from onnxq.data.arrays import Held, Rows, open_npy, open_npz
 from onnxq.errors import DataError
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxq.chunks import Chunk
+from onnxq.data.chunks import Chunk
 from onnxq.errors import DataError
 from onnxq.inputs import Array, Dim, InputSpec, batch_axis
 

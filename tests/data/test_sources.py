@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from onnxq.arrays import Held
+from onnxq.data.arrays import Held
+from onnxq.data.sources import Calls, Joined, arrays_source
 from onnxq.errors import DataError
 from onnxq.inputs import InputSpec
-from onnxq.sources import Calls, Joined, arrays_source
 
 X = InputSpec("x", np.dtype(np.float32), ("N", 3))
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from onnxq.data.sources import Calls, Fed
 from onnxq.errors import DataError, OnnxqError, unknown
-from onnxq.sources import Calls, Fed
 
 
 def is_script(source: str) -> bool:

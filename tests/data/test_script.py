@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from onnxq.data.script import is_script, script_source
 from onnxq.errors import DataError
-from onnxq.script import is_script, script_source
 
 CODE = """
 from dataclasses import dataclass

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from onnxq.chunks import Chunk
-from onnxq.images import read_image
+from onnxq.data.chunks import Chunk
+from onnxq.data.images import read_image
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from polygraphy.json import save_json
 
+from onnxq.data.saved_inputs import saved_inputs
 from onnxq.errors import DataError
 from onnxq.inputs import InputSpec
-from onnxq.saved_inputs import saved_inputs
 
 X = InputSpec("x", np.dtype(np.float32), ("N", 3))
 RATE = InputSpec("rate", np.dtype(np.int64), ())

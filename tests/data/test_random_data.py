@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from onnxq.data.random_data import random_source
 from onnxq.errors import DataError
 from onnxq.inputs import Dim, InputSpec
-from onnxq.random_data import random_source
 
 
 def spec(name: str, dtype: str, *shape: Dim) -> InputSpec:

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from onnxq.arrays import open_npy, open_npz
-from onnxq.chunks import Source
+from onnxq.data.arrays import open_npy, open_npz
+from onnxq.data.chunks import Source
+from onnxq.data.feeds import NO_PREPROCESSING, image_input
+from onnxq.data.image_folder import ImageFolder
+from onnxq.data.images import SUFFIXES
+from onnxq.data.saved_inputs import saved_inputs
+from onnxq.data.script import is_script, script_source
+from onnxq.data.sources import Joined, arrays_source, single
 from onnxq.errors import DataError
-from onnxq.feeds import NO_PREPROCESSING, image_input
-from onnxq.image_folder import ImageFolder
-from onnxq.images import SUFFIXES
 from onnxq.inputs import InputSpec
 from onnxq.preprocess import Preprocessing
-from onnxq.saved_inputs import saved_inputs
-from onnxq.script import is_script, script_source
-from onnxq.sources import Joined, arrays_source, single
 
 FILES = (".npz", ".npy", ".json")
 ACCEPTED = "an .npz, .npy or Polygraphy .json file, a folder of these or of images, script.py:function, or random"

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onnxq.data.stored import stored_source
 from onnxq.errors import DataError
 from onnxq.inputs import InputSpec
-from onnxq.stored import stored_source
 
 X = InputSpec("x", np.dtype(np.float32), ("N", 3))
 DATA = np.ones((10, 3), np.float32)

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from onnxq.batches import Batch, Piece
-from onnxq.chunks import Chunk, word
+from onnxq.data.batches import Batch, Piece
+from onnxq.data.chunks import Chunk, word
 from onnxq.errors import DataError, RecipeError, unknown
 from onnxq.inputs import Array, Dim, InputSpec, batch_axis
 from onnxq.preprocess import Preprocessing

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from onnxq.arrays import Rows
-from onnxq.chunks import BLOCK, ROWS, Chunk, Source, common_count
+from onnxq.data.arrays import Rows
+from onnxq.data.chunks import BLOCK, ROWS, Chunk, Source, common_count
 from onnxq.errors import DataError
 from onnxq.inputs import Array, InputSpec
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxq.chunks import Chunk
+from onnxq.data.chunks import Chunk
+from onnxq.data.feeds import pieces
 from onnxq.errors import DataError, RecipeError
-from onnxq.feeds import pieces
 from onnxq.inputs import Dim, InputSpec
 from onnxq.preprocess import Preprocessing
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from onnxq.chunks import Chunk
+from onnxq.data.chunks import Chunk
+from onnxq.data.sources import Feed
 from onnxq.errors import DataError
 from onnxq.inputs import Array, InputSpec, batch_axis
-from onnxq.sources import Feed
 
 
 @dataclass(frozen=True)

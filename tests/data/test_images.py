@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from onnxq.images import coloured, placement, resized
+from onnxq.data.images import coloured, placement, resized
 
 
 def test_grey_is_pillow_s_grey() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxq.batches import Batch, Piece, rebatch
+from onnxq.data.batches import Batch, Piece, rebatch
 
 
 def piece(start: int, count: int, width: int = 1, whole: bool = False) -> Piece:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from onnxq.chunks import Chunk, common_count
+from onnxq.data.chunks import Chunk, common_count
 from onnxq.errors import DataError
 
 

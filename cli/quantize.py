@@ -156,7 +156,7 @@ def _places(
 ) -> dict[str, Path]:
     """Where each graph goes; whatever cannot be written is an error before the work, not after it."""
     from onnxq.backends import backend_of
-    from onnxq.model import check_writable
+    from onnxq.files import check_writable
     from onnxq.report import check_format
     from onnxq.result import places
 
@@ -188,7 +188,8 @@ def _write(result: "Result", files: dict[str, Path], json_file: Path | None, rep
     from rich.console import Console
 
     from onnxq.facts import facts
-    from onnxq.model import save_model, write_file
+    from onnxq.files import write_file
+    from onnxq.model import save_model
     from onnxq.report import summary, write_report
 
     for name, path in files.items():

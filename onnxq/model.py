@@ -6,8 +6,6 @@ parser is one ModelError.
 """
 
 import logging
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
 
 from onnxq.errors import ModelError, OutputError
+from onnxq.files import write_file
 
 OLDEST_OPSET = 13  # the first whose DequantizeLinear has an axis, so the first with per-channel weights
 KNOWN_IR = 10  # of onnx 1.16: what every onnxruntime of the last years loads
@@ -233,37 +232,6 @@ def save_model(proto: onnx.ModelProto, path: Path) -> None:
     if proto.ByteSize() > PROTOBUF_LIMIT:
         raise OutputError(f"{path}: the model is over 2 GiB, the limit of one ONNX file.")
     write_file(path, proto.SerializeToString(deterministic=True))
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` atomically, making its folder. Raises OutputError."""
-    beside = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place.") from error
-    finally:
-        if beside:  # gone, unless something went wrong
-            Path(beside).unlink(missing_ok=True)
-
-
-def check_writable(path: Path) -> None:
-    """Raises OutputError now for a path that ``write_file`` could not write later."""
-    if path.exists() and not path.is_file():
-        kind = "a folder" if path.is_dir() else "not a regular file"
-        raise OutputError(f"{path}: is {kind}; a file is wanted. Choose another place.")
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
-    try:
-        handle, probe = tempfile.mkstemp(dir=existing, prefix=".onnxq.")
-        os.close(handle)
-        Path(probe).unlink()
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place.") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -3,20 +3,13 @@
 model ─▶ prepare ─▶ plan ─▶ calibrate ─▶ refine ─▶ emit ─▶ build ─▶ judge ─▶ report
 """
 
-import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import onnx
-
 from onnxq.backends import backend_of, require
-from onnxq.backends.engine import Engine
-from onnxq.build import build
-from onnxq.errors import DataError, EngineError, RecipeError
-from onnxq.execute import Session
-from onnxq.judge import SAMPLES, Answers, answers, compare, score
+from onnxq.clock import Clock
+from onnxq.errors import DataError, RecipeError
+from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
@@ -25,8 +18,8 @@ from onnxq.passes import Calibrate, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite
 from onnxq.recipe import Recipe, load_recipe
-from onnxq.result import BackendResult, Judged, Result, Scores
-from onnxq.samples import Data, Samples, input_specs, open_samples
+from onnxq.result import BackendResult, Result
+from onnxq.samples import Data, input_specs, open_samples
 from onnxq.workspace import FloatRewrite, Pass, Progress, Workspace, silent
 
 
@@ -69,6 +62,7 @@ def quantize(
         )
         base = Workspace(to_graph(source), source, data, backends[0], options.batch, progress=progress)
         shared, own = _split(written.passes)
+        _tell_frozen_inputs(base)
         _prepare(base, shared)
     with clock("calibrate"):
         spaces = [base.fork(entry) for entry in backends]
@@ -77,7 +71,7 @@ def quantize(
     if options.build:
         tests = data if test is None else open_samples(test, inputs, preprocessing=options.preprocessing)
         judge = Judge(source, tests, metric, progress, clock)
-        found = {name: judge(space, found[name]) for name, space in zip(found, spaces, strict=True)}
+        found = {name: judge(entry) for name, entry in found.items()}
     smoke_test = isinstance(samples, str) and samples == "random"  # an array compares by element
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
 
@@ -95,6 +89,15 @@ def _split(passes: tuple[Pass, ...]) -> tuple[list[Pass], list[Pass]]:
     """Float rewrites at the start serve every backend; what follows is done for each."""
     first = next((i for i, step in enumerate(passes) if not isinstance(step, FloatRewrite)), len(passes))
     return list(passes[:first]), list(passes[first:])
+
+
+def _tell_frozen_inputs(base: Workspace) -> None:
+    """Weights that a caller could replace, as old exporters write them, are constants from now on."""
+    held = {tensor.name for tensor in base.source.graph.initializer}
+    frozen = [value.name for value in base.source.graph.input if value.name in held]
+    if frozen:
+        reason = f"{len(frozen)} weights are no longer inputs of the model that a caller could replace"
+        base.ledger.add("changed", "prepare", frozen[0], reason)
 
 
 def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
@@ -143,9 +146,9 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
 def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
     for step in (*steps, *space.backend.lowering):
         run(space, step)
+    ops = {node.name: node.op for node in space.graph.nodes}
     for name, reason in space.plan.floats.items():
-        node = next((node for node in space.graph.nodes if node.name == name), None)
-        space.ledger.add("float", "plan", name, reason, node.op if node is not None else "")
+        space.ledger.add("float", "plan", name, reason, ops.get(name, ""))
     model = space.model()
     if all(node.op_type != "DequantizeLinear" for node in model.graph.node):
         raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
@@ -160,76 +163,3 @@ def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         space.source.ByteSize(),
         model.ByteSize(),
     )
-
-
-class Judge:
-    """Builds and judges one backend after another; the FP32 model answers once for all of them."""
-
-    def __init__(
-        self,
-        source: onnx.ModelProto,
-        tests: Samples,
-        metric: Metric | None,
-        progress: Progress,
-        clock: "Clock",
-    ) -> None:
-        self.source, self.tests, self.metric, self.progress, self.clock = (
-            source,
-            tests,
-            metric,
-            progress,
-            clock,
-        )
-        self.limit = None if metric is not None else SAMPLES
-        self.feeds = next(iter(tests.batches(1))).feeds
-        with clock("judge"):
-            self.reference = self._answers(Session(source), "judge FP32", 32)
-
-    def __call__(self, space: Workspace, result: BackendResult) -> BackendResult:
-        engine: Engine | None = None
-        built, problem = None, None
-        self.progress(f"build {space.backend.title}", 0, 1)
-        with self.clock("build"):
-            try:
-                engine, built = build(space.backend, self.source, result.model, self.feeds, self.tests.inputs)
-            except EngineError as error:
-                problem = str(error)
-        self.progress(f"build {space.backend.title}", 1, 1)
-        with self.clock("judge"):
-            graph = self._answers(Session(result.model, optimize=False), f"judge {space.backend.title} graph", 32)
-            real = None
-            if engine is not None and built is not None and built.reading.executed:
-                try:
-                    real = self._answers(engine, f"judge {space.backend.title} engine", 1)
-                except EngineError as error:
-                    problem = str(error)
-            judged = self._judged(graph, real)
-        return BackendResult(**{**vars(result), "built": built, "judged": judged, "problem": problem})
-
-    def _answers(self, model: Session | Engine, stage: str, batch: int) -> Answers:
-        total = self.tests.count if self.limit is None else min(self.limit, self.tests.count or self.limit)
-        return answers(model.run, self.tests, batch, lambda done: self.progress(stage, done, total), self.limit)
-
-    def _judged(self, graph: Answers, engine: Answers | None) -> Judged:
-        scores = None
-        if self.metric is not None and (fp32 := score(self.metric, self.reference)) is not None:
-            found = [score(self.metric, side) if side is not None else None for side in (graph, engine)]
-            assert found[0] is not None
-            scores = Scores(self.metric.name, self.metric.unit, graph.count, fp32, found[0], found[1])
-        engine_likeness = compare(self.reference, engine) if engine is not None else ()
-        return Judged(graph.count, compare(self.reference, graph), engine_likeness, scores)
-
-
-class Clock:
-    """Seconds spent in each stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxq.build import Built
+from onnxq.compare import Likeness
 from onnxq.errors import OutputError
-from onnxq.judge import Likeness
+from onnxq.files import write_file
 from onnxq.ledger import Entry, Kind
-from onnxq.model import write_file
 from onnxq.result import BackendResult, Result, Scores
 
 REASONS = 6  # of one kind shown per backend; --json has all
@@ -67,6 +67,10 @@ def _int8_macs(entry: BackendResult) -> Text | None:
     return None if share is None else Text(f"{100 * share:.1f} %", _good(share == 1))
 
 
+def _conversions(entry: BackendResult) -> Text | None:
+    return None if entry.built is None else Text(f"{entry.built.reading.conversions}")
+
+
 def _sqnr(side: str) -> Callable[[BackendResult], Text | None]:
     def cell(entry: BackendResult) -> Text | None:
         if entry.judged is None:
@@ -113,6 +117,7 @@ def _time(entry: BackendResult) -> Text | None:
 ROWS: dict[str, Callable[[BackendResult], Text | None]] = {
     "layers in INT8": _int8_layers,
     "MACs in INT8": _int8_macs,
+    "conversions": _conversions,
     "graph vs FP32": _sqnr("graph"),
     "engine vs FP32": _sqnr("engine"),
     "{metric} FP32": _score("fp32"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 
 from onnxq.build import Built
+from onnxq.compare import Likeness
 from onnxq.errors import OutputError
-from onnxq.judge import Likeness
 from onnxq.ledger import Ledger
 from onnxq.model import save_model
 from onnxq.plan import Plan, Weight

@@ -310,7 +310,7 @@ def test_an_engine_that_refuses_ends_in_1_with_the_graph_written(
     def refuse(*_: object) -> None:
         raise onnxq.EngineError("onnxruntime: no, thank you")
 
-    monkeypatch.setattr("onnxq.pipeline.build", refuse)
+    monkeypatch.setattr("onnxq.judge.build", refuse)
     done = command(*TINY, "--json", "facts.json")
     assert done.returncode == 1
     assert "no, thank you" in done.stdout
@@ -323,7 +323,7 @@ def test_an_interrupt_is_no_traceback(command: Command, folder: Path, monkeypatc
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("onnxq.pipeline.build", interrupt)
+    monkeypatch.setattr("onnxq.judge.build", interrupt)
     done = command(*TINY)
     assert (done.returncode, done.stderr) == (130, "onnxq: interrupted; nothing half-written was left.\n")
     assert sorted(path.name for path in folder.iterdir()) == ["data.npz", "tiny.onnx"]

@@ -8,8 +8,8 @@ import onnx
 import onnx.parser
 import pytest
 
-from onnxq.errors import ModelError, OutputError
-from onnxq.model import check_writable, export, load_model, opset, save_model, to_graph, write_file
+from onnxq.errors import ModelError
+from onnxq.model import export, load_model, opset, save_model, to_graph
 from onnxq.testing import normal, ops, parse, run
 
 W = normal(4, 3, 3, 3)
@@ -183,36 +183,6 @@ def test_the_model_given_is_not_changed() -> None:
     assert MODEL.SerializeToString() == before
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "m.onnx"
-    save_model(MODEL, target)
-    assert onnx.load(target) == MODEL
-    write_file(target, b"second")
-    assert target.read_bytes() == b"second" and list(target.parent.iterdir()) == [target]
-    (tmp_path / "folder").mkdir()
-    for path in (tmp_path / "folder", target / "below.onnx"):
-        for attempt in (check_writable, lambda path: write_file(path, b"")):
-            with pytest.raises(OutputError, match="-o"):
-                attempt(path)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "m.onnx", "new"]
-
-
-def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    target = tmp_path / "m.onnx"
-    target.write_bytes(b"old")
-    for error, raised in ((OSError(28, "No space left on device"), OutputError), (KeyboardInterrupt(), BaseException)):
-
-        def fail(self: Path, target: Path, error: BaseException = error) -> None:
-            raise error
-
-        monkeypatch.setattr(Path, "replace", fail)
-        with pytest.raises(raised):
-            write_file(target, b"new")
-        assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
-
-
-def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
-    check_writable(tmp_path / "a" / "b" / "m.onnx")
-    assert not list(tmp_path.iterdir())
+def test_a_saved_model_loads_as_it_was(tmp_path: Path) -> None:
+    save_model(MODEL, tmp_path / "new" / "m.onnx")
+    assert onnx.load(tmp_path / "new" / "m.onnx") == MODEL

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxq.compare import Answers, answers, compare, score
 from onnxq.errors import ModelError
 from onnxq.execute import Session
 from onnxq.inputs import InputSpec
-from onnxq.judge import Answers, answers, compare, score
 from onnxq.metrics import Top1
 from onnxq.samples import Samples, open_samples
 from onnxq.testing import Array, normal, parse

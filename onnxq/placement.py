@@ -11,11 +11,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from onnxq.backends.backend import Backend, Reads, Rule
+from onnxq.eligibility import dtype_name, integer_operands
 from onnxq.errors import Declined
 from onnxq.graph import (
     HEAVY_OPS,
@@ -84,7 +83,7 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
             raise Declined(backend.refuses.get(node.op, f"{backend.title} has no integer {node.op}"))
         if reason := wishes.refusal(node):
             raise Declined(reason)
-        activations = _check_layer(node, backend)
+        activations = integer_operands(node, backend)
     except Declined as reason:
         sketch.floats[node.name] = str(reason)
         return
@@ -97,48 +96,6 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
     if rule.writes or (node.op == "MatMul" and backend.splits_bias and _feeds_bias(graph, node)):
         sketch.written[partition_output(graph, node, backend).name] = None
-
-
-def _check_layer(node: gs.Node, backend: Backend) -> list[int]:
-    """Indices of the activations of a linear layer that can be integer. Raises Declined."""
-    where = layout(node)
-    operands = [0, 1]
-    if where is None:
-        if node.op != "MatMul":
-            raise Declined("its weight is computed at run time")
-        if not backend.products:
-            raise Declined(f"a product of two activations (attention) is faster in float on {backend.title}")
-    else:
-        operands.remove(where.index)
-        if where.groups > 1 and node.inputs[1].values.shape[1] == 1 and not backend.depthwise:
-            raise Declined(
-                f"depthwise {node.op}: gains little from integers on {backend.title}, "
-                "and loses most by one grid for all channels"
-            )
-        if not is_float32(node.inputs[where.index]):
-            raise Declined(f"its weight is {dtype_name(node.inputs[where.index])}, not float32")
-        if not np.isfinite(node.inputs[where.index].values).all():
-            raise Declined("its weight holds NaN or infinity")
-    for index in operands:
-        tensor = node.inputs[index]
-        if is_constant(tensor):
-            vector = where is None and len(tensor.shape) < 2
-            raise Declined("its weight is a vector" if vector else "both of its operands are constants")
-        if not is_float32(tensor):
-            raise Declined(f"its input is {dtype_name(tensor)}, not float32")
-    return operands
-
-
-def is_float32(tensor: gs.Tensor) -> bool:
-    """Also where the dtype is not known: then nothing says that it is anything else."""
-    return tensor.dtype is None or dtype_name(tensor) == "float32"
-
-
-def dtype_name(tensor: gs.Tensor) -> str:
-    """``float32``, ``bfloat16``, ...: graphsurgeon keeps a type that numpy does not have as ONNX's number."""
-    if isinstance(tensor.dtype, int):
-        return str(onnx.TensorProto.DataType.Name(tensor.dtype)).lower()
-    return str(np.dtype(tensor.dtype))
 
 
 def _feeds_bias(graph: gs.Graph, node: gs.Node) -> bool:
@@ -239,6 +196,7 @@ def _rule(backend: Backend, node: gs.Node) -> Rule:
 def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
     """A reason for every node that computes in float."""
     integer = {name for edges in sketch.wanted.values() for name, _ in edges}
+    becoming = sketch.written.keys() | sketch.wanted.keys()
     for node in graph.nodes:
         for inner in subgraph_nodes(node):
             if inner.op in HEAVY_OPS:
@@ -246,7 +204,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
                     inner.name or f"{node.name}/{inner.op}",
                     f"inside the {node.op} {node.name!r}, whose body is left alone",
                 )
-        absorbed = node.op in backend.absorbs and node.outputs[0].name in {*sketch.written, *sketch.wanted}
+        absorbed = node.op in backend.absorbs and node.outputs[0].name in becoming
         if node.name in integer or node.name in sketch.floats or absorbed:
             continue
         if not any(t.dtype is not None and dtype_name(t) in FLOATS for t in node.outputs):

@@ -217,7 +217,7 @@ def test_bad_test_data_after_good_calibration(refused: Callable[..., str], folde
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["-o", "data.npz/q.onnx"], ["data.npz/q.onnx: cannot be written", "-o"]),
+        (["-o", "data.npz/q.onnx"], ["data.npz/q.onnx: cannot be written", "Choose another place"]),
         (["-o", "/proc/q.onnx"], ["/proc/q.onnx: cannot be written"]),
         (["-o", "/proc/new/q.onnx"], ["/proc/new/q.onnx: cannot be written"]),
         (["-o", "{backend}.folder"], ["onnxruntime.folder: is a folder"]),

@@ -32,7 +32,7 @@ class Session:
             self._session: Any = ort.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # onnxruntime has a class of its own for every status code
+        except refusals() as error:
             hint = " Take such operators out of the model, and quantize the rest." if "registered" in str(error) else ""
             raise ModelError(f"onnxruntime cannot load the model: {_clean(error)}.{hint}") from error
 
@@ -40,24 +40,38 @@ class Session:
         """Outputs by name. Raises ModelError with onnxruntime's reason."""
         try:
             return dict(zip(self.outputs, self._session.run(self.outputs, dict(feeds)), strict=True))
-        except Exception as error:  # as above
+        except refusals() as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise ModelError(f"onnxruntime cannot run the model on {shapes}: {_clean(error)}") from error
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """onnxruntime's errors: one class for every status code, and no common base."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+        ValueError,
+    )
 
 
 def _clean(error: Exception) -> str:
     return str(error).strip().splitlines()[0].removeprefix("[ONNXRuntimeError] : ")[:300]
 
 
-def with_outputs(model: onnx.ModelProto, tensors: Iterable[str], *, only: bool = False) -> onnx.ModelProto:
-    """A model that also returns inner ``tensors``, or ``only`` those, if there are any that are not inputs."""
+def returning(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto:
+    """The model with ``tensors`` for outputs; with its own, where all of them are inputs."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     inner = sorted(set(tensors) - {entry.name for entry in watched.graph.input})
-    if only and inner:
+    if inner:
         del watched.graph.output[:]
-    kept = {output.name for output in watched.graph.output}
-    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner if name not in kept)
+        watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
     return watched
 
 
@@ -75,7 +89,7 @@ def watch(
     ``batch=None`` chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done.
     """
     names = sorted(set(tensors))
-    session = Session(with_outputs(model, names, only=True))
+    session = Session(returning(model, names))
     size = batch or _choose_batch(session, samples, names)
     found: dict[str, TensorStatistics] = {}
     for part in samples.batches(size):

@@ -1,6 +1,6 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from onnxq.errors import RecipeError
 from onnxq.passes import Calibrate, PlanIntegers, RoundWeights
@@ -55,6 +55,3 @@ class Options:
                 keep_float=(*plan.keep_float, *self.keep_float),
             )
         return recipe
-
-    def on(self, **changes: object) -> "Options":
-        return replace(self, **changes)  # type: ignore[arg-type]

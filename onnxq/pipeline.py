@@ -4,6 +4,7 @@ model ─▶ prepare ─▶ plan ─▶ calibrate ─▶ refine ─▶ emit ─�
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from onnxq.backends import backend_of, require
@@ -82,7 +83,7 @@ def _from_card(
     """What was given, and the card's own where nothing was."""
     preprocessing = options.preprocessing or card.preprocessing
     found = card.calibration_path if samples is None else samples
-    return found, recipe or card.recipe_path or card.recipe, options.on(preprocessing=preprocessing)
+    return found, recipe or card.recipe_path or card.recipe, replace(options, preprocessing=preprocessing)
 
 
 def _split(passes: tuple[Pass, ...]) -> tuple[list[Pass], list[Pass]]:

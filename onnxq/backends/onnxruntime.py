@@ -15,6 +15,7 @@ from onnxq.backends.backend import Backend, Reads, Rule, Shapes
 from onnxq.backends.engine import Array, Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.errors import EngineError
+from onnxq.execute import refusals
 from onnxq.passes.quantize_bias import QuantizeBias
 from onnxq.scheme import ActivationSchemes, Scheme
 
@@ -98,21 +99,10 @@ def _session(model: onnx.ModelProto, threads: int | None, optimized: Path | None
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """onnxruntime's errors, which have no common base, as EngineError."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    refusals = (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NotImplemented,
-        state.RuntimeException,
-        ValueError,
-    )
+    """onnxruntime's errors as EngineError."""
     try:
         yield
-    except refusals as error:
+    except refusals() as error:
         raise EngineError(f"onnxruntime: {error}") from error
 
 

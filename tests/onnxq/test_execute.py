@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnxq.errors import ModelError
-from onnxq.execute import Session, watch, with_outputs
+from onnxq.execute import Session, returning, watch
 from onnxq.inputs import InputSpec
 from onnxq.samples import open_samples
 from onnxq.testing import normal, parse
@@ -27,8 +27,10 @@ def test_what_is_watched_does_not_depend_on_the_batch(batch: int | None, fixed: 
 
 
 def test_inner_tensors_are_returned_beside_or_instead_of_the_outputs() -> None:
-    assert [value.name for value in with_outputs(MODEL, ["a", "y", "x"]).graph.output] == ["y", "a"]
-    assert [value.name for value in with_outputs(MODEL, ["a"], only=True).graph.output] == ["a"]
+    assert [value.name for value in returning(MODEL, ["y", "a", "x"]).graph.output] == ["a", "y"]
+    assert [value.name for value in returning(MODEL, ["x"]).graph.output] == [
+        value.name for value in MODEL.graph.output
+    ]
     assert [value.name for value in MODEL.graph.output] == ["y"]
 
 

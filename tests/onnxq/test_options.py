@@ -1,5 +1,7 @@
 """What a user asks for takes the place of what the recipe says."""
 
+from typing import Any
+
 import pytest
 
 from onnxq.errors import RecipeError
@@ -10,8 +12,12 @@ from onnxq.recipe import RECIPES, Recipe
 DEFAULT = RECIPES["default"]
 
 
+def asked(**changes: Any) -> Options:
+    return Options(**changes)
+
+
 def applied(kind: type, **options: object) -> object:
-    return next(step for step in Options().on(**options).applied(DEFAULT).passes if isinstance(step, kind))
+    return next(step for step in asked(**options).applied(DEFAULT).passes if isinstance(step, kind))
 
 
 def test_nothing_asked_is_the_recipe() -> None:
@@ -49,10 +55,10 @@ def test_a_calibrator_replaces_the_percentile_of_another() -> None:
 )
 def test_what_cannot_be_is_refused(options: dict[str, object], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        Options().on(**options).applied(DEFAULT)
+        asked(**options).applied(DEFAULT)
 
 
 @pytest.mark.parametrize("options", [{"calibrator": "mse"}, {"per_tensor": True}, {"exclude": ("a",)}])
 def test_an_option_for_a_pass_the_recipe_lacks_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(RecipeError, match="has no pass"):
-        Options().on(**options).applied(Recipe((FoldConstants(),)))
+        asked(**options).applied(Recipe((FoldConstants(),)))

@@ -30,7 +30,7 @@ def test_an_upgrade_that_fails_says_so() -> None:
         g (float[1,1,4,4] x) => (float[1,1,8,8] y) { y = Upsample<scales=[1.0, 1.0, 2.0, 2.0]>(x) }""")
     del old.opset_import[1]
     old.graph.node[0].op_type = "Scan"
-    with pytest.raises(ModelError, match="opset|not a valid"):
+    with pytest.raises(ModelError, match=r"opset|not a valid"):
         load_model(old)
 
 

@@ -12,7 +12,7 @@ from onnxq.samples import Batch, Samples
 from onnxq.statistics import TensorStatistics
 
 Array = NDArray[np.generic]
-BATCH_BYTES = 8 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
+BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
 
 

@@ -2,7 +2,7 @@
 
 A float32 is counted in the bucket of its high 16 bits (sign, exponent, 7 bits of mantissa). No range is needed in
 advance, so one pass suffices; counts are integers, so any order and any split of the samples gives the same
-result; and every bucket is narrower than 1 % of its values. Of a tensor with more than 65,536 values a sample, an
+result; and every bucket is narrower than 1 % of its values. Of a tensor with more than 8,192 values a sample, an
 evenly spread part is counted; the extremes are of all.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BUCKETS = 2**16
-ROW = 2**16  # values of one sample that are counted; of larger tensors, every n-th
+ROW = 2**13  # values of one sample that are counted; of larger tensors, every n-th
 FINITE = (np.arange(BUCKETS) & 0x7F80) != 0x7F80  # a full exponent is infinity or NaN
 
 

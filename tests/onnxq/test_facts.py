@@ -5,22 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 
 from onnxq.facts import facts, plain
-from onnxq.options import Options
-from onnxq.pipeline import quantize
 from onnxq.result import Result
-from onnxq.testing import normal, parse
 
-MODEL = parse("g (float[N,4] x) => (float[N,4] y) { [one] a = MatMul(x, w) [act] b = Relu(a) [two] y = MatMul(b, w) }",
-              w=normal(4, 4))  # fmt: skip
 BACKENDS = ("onnxruntime", "tensorrt")
-
-
-@pytest.fixture(scope="module")
-def result() -> Result:
-    return quantize(MODEL, {"x": normal(8, 4)}, backend=BACKENDS, options=Options(build=False))
 
 
 def test_facts_are_json_and_complete(result: Result) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import onnx
 import pytest
 
 from onnxq.errors import OutputError
@@ -9,16 +10,9 @@ from onnxq.options import Options
 from onnxq.pipeline import quantize
 from onnxq.report import FORMATS, write_report
 from onnxq.result import Result
-from onnxq.testing import normal, parse
+from onnxq.testing import normal
 
-MODEL = parse("g (float[N,4] x) => (float[N,4] y) { [one] a = MatMul(x, w) [act] b = Relu(a) [two] y = MatMul(b, w) }",
-              w=normal(4, 4))  # fmt: skip
 BACKENDS = ("onnxruntime", "tensorrt")
-
-
-@pytest.fixture(scope="module")
-def result() -> Result:
-    return quantize(MODEL, {"x": normal(8, 4)}, backend=BACKENDS, options=Options(build=False))
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -32,9 +26,9 @@ def test_a_report_names_model_backends_and_reasons(result: Result, tmp_path: Pat
         assert "calibrated on" in text and "size" in text
 
 
-def test_reasons_are_told_once_for_all_backends(tmp_path: Path) -> None:
+def test_reasons_are_told_once_for_all_backends(two_layers: onnx.ModelProto, tmp_path: Path) -> None:
     options = Options(build=False, exclude=("one",))
-    found = quantize(MODEL, {"x": normal(8, 4)}, backend=BACKENDS, options=options)
+    found = quantize(two_layers, {"x": normal(8, 4)}, backend=BACKENDS, options=options)
     write_report(found, {"onnxruntime": tmp_path / "m.onnx"}, tmp_path / "r.txt")
     text = (tmp_path / "r.txt").read_text()
     assert text.count("excluded by 'one'") == 1 and text.count("written") == 1

@@ -6,19 +6,9 @@ import onnx
 import pytest
 
 from onnxq.errors import OutputError
-from onnxq.options import Options
-from onnxq.pipeline import quantize
 from onnxq.result import Result, places
-from onnxq.testing import normal, parse
 
-MODEL = parse("g (float[N,4] x) => (float[N,4] y) { [one] a = MatMul(x, w) [act] b = Relu(a) [two] y = MatMul(b, w) }",
-              w=normal(4, 4))  # fmt: skip
 BACKENDS = ("onnxruntime", "tensorrt")
-
-
-@pytest.fixture(scope="module")
-def result() -> Result:
-    return quantize(MODEL, {"x": normal(8, 4)}, backend=BACKENDS, options=Options(build=False))
 
 
 def test_places(tmp_path: Path) -> None:

@@ -25,9 +25,19 @@ MODEL is an .onnx file, a model card (card.yaml), or the name of a card that shi
 
     onnxq quantize model.onnx --data feeds.py:samples --backend onnxruntime --exclude '/head/' --json facts.json
 """
-BACKEND_NAMES = ("onnxruntime", "openvino", "tensorrt")
-CALIBRATOR_NAMES = ("minmax", "mse", "percentile")
 DATA, PLAN, OUT = "What to calibrate with", "What to quantize", "What to write"
+
+
+def _backends() -> list[str]:
+    from onnxq.backends import BACKENDS
+
+    return list(BACKENDS)
+
+
+def _calibrators() -> list[str]:
+    from onnxq.calibrators import CALIBRATORS
+
+    return list(CALIBRATORS)
 
 
 def quantize(
@@ -46,7 +56,7 @@ def quantize(
             "--backend",
             "-b",
             help="onnxruntime, openvino or tensorrt; may be repeated. [default: onnxruntime]",
-            autocompletion=lambda: list(BACKEND_NAMES),
+            autocompletion=_backends,
         ),
     ] = None,
     out: Annotated[
@@ -77,7 +87,7 @@ def quantize(
         typer.Option(
             help="How ranges are chosen: mse, minmax or percentile.",
             rich_help_panel=PLAN,
-            autocompletion=lambda: list(CALIBRATOR_NAMES),
+            autocompletion=_calibrators,
         ),
     ] = None,
     per_tensor: Annotated[

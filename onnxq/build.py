@@ -3,17 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine, Reading
 from onnxq.backends.timing import side_by_side
 from onnxq.cost import macs
-from onnxq.inputs import InputSpec
-
-Array = NDArray[np.generic]
+from onnxq.inputs import Array, InputSpec
 
 
 @dataclass(frozen=True)
@@ -44,14 +40,14 @@ def build(
     # Sizes that differ from sample to sample must stay open; a batch axis is fixed to the batch that runs.
     steady = all(isinstance(dim, int) for spec in inputs for dim in spec.shape[1:])
     shapes = {name: array.shape for name, array in feeds.items()}
-    engine = backend.build(quantized, shapes if steady or not backend.opens_shapes else {})
+    fixed = shapes if steady or not backend.opens_shapes else {}
+    engine = backend.build(quantized, fixed)
     reading = engine.read_back()
     work = macs(quantized, shapes)
     integer = {layer.node for layer in reading.layers if layer.precision == "int8"}
     total = sum(work.values())
     times: tuple[float | None, float | None] = (None, None)
     if reading.executed:
-        reference = backend.build(source, shapes if steady or not backend.opens_shapes else {})
-        times = side_by_side(reference, engine, feeds)
+        times = side_by_side(backend.build(source, fixed), engine, feeds)
     share = sum(count for name, count in work.items() if name in integer) / total if total else None
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)

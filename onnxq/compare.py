@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from onnxq.errors import ModelError
 from onnxq.execute import real_samples
+from onnxq.inputs import Array
 from onnxq.metrics import Metric
 from onnxq.samples import Samples
 
-Array = NDArray[np.generic]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 SAMPLES = 64  # where there is no metric: enough to tell a decibel
 BYTES = 128 * 2**20  # of outputs held for a comparison

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from onnxq.errors import ModelError
+from onnxq.inputs import Array
 from onnxq.samples import Batch, Samples
 from onnxq.statistics import TensorStatistics
 
-Array = NDArray[np.generic]
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
 

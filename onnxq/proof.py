@@ -4,14 +4,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from onnxq.errors import ModelError
 from onnxq.execute import Session
+from onnxq.inputs import Array
 from onnxq.samples import Samples
 from onnxq.workspace import FloatRewrite, Workspace
 
-Array = NDArray[np.generic]
 SAMPLES = 4
 
 

@@ -9,8 +9,7 @@ import onnx
 
 from onnxq.backends.engine import Layer
 from onnxq.errors import EngineError
-
-HEAVY_OPS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+from onnxq.graph import HEAVY_OPS
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ import numpy as np
 import onnx
 
 from onnxq.backends.backend import Backend, Reads, Rule, Shapes
-from onnxq.backends.engine import Array, Engine, Layer, Reading
+from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
+from onnxq.inputs import Array
 from onnxq.passes.quantize_bias import QuantizeBias
 from onnxq.scheme import ActivationSchemes, Scheme
 

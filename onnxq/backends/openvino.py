@@ -10,9 +10,11 @@ import numpy as np
 import onnx
 
 from onnxq.backends.backend import Backend, Reads, Rule, Shapes
-from onnxq.backends.engine import Array, Engine, Layer, Reading
-from onnxq.backends.heavy import HEAVY_OPS, Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
+from onnxq.backends.engine import Engine, Layer, Reading
+from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.errors import EngineError, EngineMissing
+from onnxq.graph import HEAVY_OPS
+from onnxq.inputs import Array
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _MATRIX_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})

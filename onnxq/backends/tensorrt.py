@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 
 from onnxq.backends.backend import Backend, Reads, Rule, Shapes
-from onnxq.backends.engine import Array, Engine, Reading
-from onnxq.backends.heavy import HEAVY_OPS, serialize
+from onnxq.backends.engine import Engine, Reading
+from onnxq.backends.heavy import serialize
 from onnxq.backends.tensorrt_layers import (
     EngineLayer,
     count_conversions,
@@ -25,6 +25,8 @@ from onnxq.backends.tensorrt_layers import (
     read_layers,
 )
 from onnxq.errors import EngineError, EngineMissing, unknown
+from onnxq.graph import HEAVY_OPS
+from onnxq.inputs import Array
 from onnxq.scheme import ActivationSchemes, Scheme
 
 

@@ -4,7 +4,8 @@ import statistics
 import time
 from collections.abc import Mapping
 
-from onnxq.backends.engine import Array, Engine
+from onnxq.backends.engine import Engine
+from onnxq.inputs import Array
 
 _WARM_UP_RUNS = 2
 _LEAST_RUNS = 3

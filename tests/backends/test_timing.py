@@ -6,8 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from onnxq.backends.engine import Array, Reading
+from onnxq.backends.engine import Reading
 from onnxq.backends.timing import side_by_side
+from onnxq.inputs import Array
 
 FEEDS: dict[str, Array] = {"x": np.ones(3, np.float32)}
 

@@ -399,8 +399,8 @@ def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
     from onnxq.cli import quantize
 
-    assert backends.BACKENDS == quantize.BACKEND_NAMES
-    assert set(quantize.CALIBRATOR_NAMES) == set(CALIBRATORS)
+    assert list(backends.BACKENDS) == quantize._backends()
+    assert set(quantize._calibrators()) == set(CALIBRATORS)
 
 
 def test_progress_is_drawn_on_a_terminal_only(folder: Path) -> None:

@@ -41,8 +41,10 @@ class Judge:
     def __call__(self, result: BackendResult) -> BackendResult:
         """The result with what its engine did and how good its answers are, or with the engine's refusal."""
         backend = backend_of(result.backend)
-        with self.clock("build"):
-            engine, built, problem = self._build(backend, result.model)
+        engine, built, problem = None, None, None
+        if not backend.simulated:
+            with self.clock("build"):
+                engine, built, problem = self._build(backend, result.model)
         with self.clock("judge"):
             real = None
             if engine is not None and built is not None and built.reading.executed:

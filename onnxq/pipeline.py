@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onnxq.backends import backend_of, require
 from onnxq.clock import Clock
+from onnxq.delivery import deliver
 from onnxq.errors import DataError, RecipeError
 from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
@@ -145,7 +146,11 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
 
 
 def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
+    side_file, delivery = space.backend.side_file, None
     for step in (*steps, *space.backend.lowering):
+        if side_file is not None and isinstance(step, InsertQdq) and delivery is None:
+            _check_order(space, step)
+            delivery = deliver(space, space.graph.copy(), side_file)
         run(space, step)
     ops = {node.name: node.op for node in space.graph.nodes}
     for name, reason in space.plan.floats.items():
@@ -163,4 +168,6 @@ def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         space.weights,
         space.source.ByteSize(),
         model.ByteSize(),
+        simulated=space.backend.simulated,
+        delivery=delivery,
     )

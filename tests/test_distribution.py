@@ -17,7 +17,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in ("backends", "calibrators", "cli", "data", "models", "passes"))}
+FOLDERS = ("backends", "backends/targets", "calibrators", "cli", "data", "models", "passes")
+PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in FOLDERS)}
 CARDS = ("digits_mobilenet", "digits_transformer", "shapes_detector")
 pytestmark = pytest.mark.slow
 

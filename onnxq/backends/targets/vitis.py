@@ -1,0 +1,20 @@
+"""Vitis AI on AMD's (Xilinx's) DPU: i8 symmetric per tensor by powers of two, weights, biases and activations (MQBench
+docs/source/user_guide/hardware/vitis.rst). Its compiler takes Q/DQ, so the graph is the product."""
+
+from onnxq.backends.backend import Backend
+from onnxq.backends.tables import FUSED, WHOLE_INTEGER
+from onnxq.passes.round_bias import RoundBias
+from onnxq.scheme import ActivationSchemes, Scheme, Steps
+
+_I8 = Scheme(signed=True, symmetric=True, steps=Steps.POWER_OF_TWO)
+
+BACKEND = Backend(
+    name="vitis",
+    title="Vitis AI",
+    rules=WHOLE_INTEGER,
+    absorbs=FUSED,
+    activation=ActivationSchemes.always(_I8),
+    weight=_I8,
+    per_channel=False,
+    lowering=(RoundBias(_I8),),
+)

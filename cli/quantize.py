@@ -96,7 +96,8 @@ def quantize(
         typer.Option("--per-tensor", help="One scale per weight, not per channel.", rich_help_panel=PLAN),
     ] = False,
     weight_bits: Annotated[
-        int | None, typer.Option(help="2 to 8; fewer than 8 are stored in 8.", rich_help_panel=PLAN)
+        int | None,
+        typer.Option(help="2 to 8, stored in 8. [default: the backend's]", rich_help_panel=PLAN),
     ] = None,
     exclude: Annotated[
         list[str] | None,

@@ -24,8 +24,9 @@ def smallest(reach: Floats) -> NDArray[np.float32]:
 
 
 def largest(scale: Floats | float) -> NDArray[np.float64]:
-    """The clipping value ``c`` of a grid."""
-    return np.asarray(scale * 2.0 ** (HIGHEST / PER_OCTAVE), np.float64)
+    """The clipping value ``c`` of a grid, for which ``16 * log2(c)`` is whole: a float32 scale is not that exact."""
+    exponent = np.rint(PER_OCTAVE * np.log2(np.asarray(scale, np.float64))) + HIGHEST
+    return np.asarray(2 ** (exponent / PER_OCTAVE), np.float64)
 
 
 def codes(reals: Floats, scale: Floats) -> NDArray[np.int8]:

@@ -20,9 +20,10 @@ BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
 
 @dataclass(frozen=True)
 class RoundWeights:
-    """``bits`` 2 to 8, stored in int8; ``per_channel``: one scale per output channel, or one per weight."""
+    """``bits`` 2 to 8, stored in 8, and None as the backend has it; ``per_channel``: one scale per output channel where
+    the backend has that, or one per weight."""
 
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 8
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
     name: ClassVar[str] = "round_weights"
 
@@ -44,9 +45,10 @@ class RoundWeights:
         return not same(workspace.weights, before)
 
     def _scheme(self, wanted: Scheme) -> Scheme:
-        if wanted.steps is Steps.LOGARITHMIC and self.bits != wanted.bits:
-            raise RecipeError(f"bits: {self.bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
-        return replace(wanted, bits=self.bits, axis=wanted.axis if self.per_channel else None)
+        bits = self.bits or wanted.bits
+        if wanted.steps is Steps.LOGARITHMIC and bits != wanted.bits:
+            raise RecipeError(f"bits: {bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
+        return replace(wanted, bits=bits, axis=wanted.axis if self.per_channel else None)
 
 
 def same(some: Mapping[Weight, RoundedWeight], others: Mapping[Weight, RoundedWeight]) -> bool:

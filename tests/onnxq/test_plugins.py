@@ -199,10 +199,10 @@ def test_the_package_of_the_documentation_installs_and_is_found(tmp_path: Path) 
     entries = re.search(r"^```text\n(.*?)^```$", section, re.M | re.S)
     assert module is not None and entries is not None
     points = tomllib.loads(entries[1])["project"]["entry-points"]
-    assert len(module[0].splitlines()) + len(entries[0].splitlines()) < 40
-    assert set(points) == set(plugins.GROUPS.values())
+    assert len(section.splitlines()) < 40
+    assert all(group in section for group in plugins.GROUPS.values())
     words = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target"]
-    package = wheel(tmp_path, module[1], {"onnxq.backends": points["onnxq.backends"]})
+    package = wheel(tmp_path, module[1], points)
     subprocess.run([*words, str(tmp_path / "site"), str(package)], check=True, capture_output=True)
     onnx.save(model_and_samples()[0], tmp_path / "m.onnx")
     command = ["quantize", "m.onnx", "--data", "random", "--backend", "my_npu", "--out", "out/"]

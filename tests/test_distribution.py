@@ -87,7 +87,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Distribution) -> No
     }
     mapped = ("calibrators", "cli", "models", "passes")
     wanted = {f"onnxq/{path.name}" for path in (ROOT / "onnxq").glob("*.py")}
-    for folder in ("backends", "data"):
+    for folder in ("backends", "backends/targets", "data"):
         wanted |= {f"onnxq/{folder}/{path.name}" for path in (ROOT / "onnxq" / folder).glob("*.py")}
     wanted |= {f"onnxq/{folder}/{path.name}" for folder in mapped for path in (ROOT / folder).glob("*.py")}
     wanted |= {f"onnxq/models/{card}/{path.name}" for card in CARDS for path in (ROOT / "models" / card).glob("*.*")}

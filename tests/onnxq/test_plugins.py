@@ -37,7 +37,7 @@ NOT_ONE = "a string"
 @dataclass(frozen=True)
 class Half:
     histogram: ClassVar[bool] = False
-    def range(self, statistics, schemes):
+    def range(self, statistics, schemes, through=None):
         return Range.of(statistics.low / 2, statistics.high / 2)
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxq.backends import backend_of, require
+from onnxq.backends.backend import Backend
 from onnxq.clock import Clock
 from onnxq.errors import DataError, RecipeError
 from onnxq.judge import Judge
@@ -15,7 +16,7 @@ from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
-from onnxq.passes import Calibrate, InsertQdq, RoundWeights
+from onnxq.passes import Calibrate, CastFloat, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite
 from onnxq.recipe import Recipe, load_recipe
@@ -53,6 +54,7 @@ def quantize(
         written = options.applied(load_recipe(recipe or "default"))
         names = [backend] if isinstance(backend, str) else list(backend or written.backends or ["onnxruntime"])
         backends = [backend_of(name) for name in dict.fromkeys(names)]
+        _refuse_floats(written, backends)
         if options.build:
             for entry in backends:
                 require(entry)
@@ -75,6 +77,13 @@ def quantize(
         found = {name: judge(entry) for name, entry in found.items()}
     smoke_test = isinstance(samples, str) and samples == "random"  # an array compares by element
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
+
+
+def _refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
+    """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
+    for step in recipe.passes:
+        if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
+            raise RecipeError(f"float: no {step.to.upper()} (--float): {backends[0].fp32_reason}. Leave it out.")
 
 
 def _from_card(
@@ -163,4 +172,5 @@ def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         space.weights,
         space.source.ByteSize(),
         model.ByteSize(),
+        simulated=space.simulated,
     )

@@ -40,7 +40,8 @@ class Judged:
 
 @dataclass(frozen=True)
 class BackendResult:
-    """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did."""
+    """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did;
+    ``simulated`` is what was judged in its place, where onnxruntime cannot run it."""
 
     backend: str
     title: str
@@ -54,6 +55,7 @@ class BackendResult:
     built: Built | None = None
     judged: Judged | None = None
     problem: str | None = None
+    simulated: onnx.ModelProto | None = None
 
 
 @dataclass(frozen=True)

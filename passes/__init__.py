@@ -1,6 +1,7 @@
 """Rewrites, one per file, by the name recipes call them."""
 
 from onnxq.passes.calibrate import Calibrate
+from onnxq.passes.cast_float import CastFloat
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
 from onnxq.passes.insert_qdq import InsertQdq
@@ -9,12 +10,14 @@ from onnxq.passes.round_weights import RoundWeights
 from onnxq.workspace import Pass
 
 PASSES: dict[str, type[Pass]] = {
-    entry.name: entry for entry in (FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
+    entry.name: entry
+    for entry in (FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq, CastFloat)
 }
 
 __all__ = [
     "PASSES",
     "Calibrate",
+    "CastFloat",
     "FoldBatchNorm",
     "FoldConstants",
     "InsertQdq",

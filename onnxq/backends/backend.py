@@ -24,6 +24,7 @@ class Reads(Enum):
     ENCLOSED = "enclosed"  # only where its neighbours on both sides are integer too
     AVAILABLE = "available"  # where the tensor is quantized for another reader anyway
     SKIP = "skip"  # the branch of a residual sum that does not fuse into the layer before
+    ALONG = "along"  # none; but what is integer on both its sides has one grid there, so that integers pass through
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,29 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class LeastSize:
+    """What a layer must have for integers to gain anything: ``channels`` of a Conv on either side, ``width`` of a
+    matrix product (its K and its N), ``vector`` weights where the product has one row (GEMV) and so only reads them.
+
+    The first and the last layers of a model are exempt: no other layer would have to change its integers for them.
+    """
+
+    channels: int = 0
+    width: int = 0
+    vector: int = 0
+
+
+@dataclass(frozen=True)
 class Backend:
     """``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
     ``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
     ``refuses``: operators left in float, with the reason a user reads;
     ``products``: whether a MatMul of two activations is quantized;
-    ``depthwise``: whether a convolution of one input channel a group is quantized;
+    ``least``: smaller layers stay in float;
+    ``cuts_projections``: a q, k, v projection that is one matrix product is cut in three, which only one scale for
+    all of its weight survives as integers;
     ``opens_shapes``: the engine takes shapes that change from run to run;
+    ``floats``: the types that what stays float may have in the graph, and the ``fp32_reason`` why no others;
     ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias."""
 
     name: str
@@ -60,7 +77,10 @@ class Backend:
     absorbs: frozenset[str] = frozenset()
     refuses: Mapping[str, str] = field(default_factory=dict)
     products: bool = True
-    depthwise: bool = True
+    least: LeastSize = LeastSize()
+    cuts_projections: bool = False
     splits_bias: bool = False
+    floats: tuple[str, ...] = ("fp32",)
+    fp32_reason: str = ""
     opens_shapes: bool = True
     lowering: tuple["Pass", ...] = ()

@@ -75,7 +75,7 @@ def _rows(node: gs.Node) -> int | None:
     made = node.outputs[0].shape
     if made is None or not all(isinstance(size, int) for size in made):
         return None
-    return math.prod(made) // (made[1] if node.op in ("Conv", "ConvTranspose") else made[-1])
+    return int(math.prod(made) // (made[1] if node.op in ("Conv", "ConvTranspose") else made[-1]))
 
 
 def preceded(graph: gs.Graph) -> frozenset[str]:

@@ -1,12 +1,12 @@
 """Which nodes can compute in 16-bit floats, and why the others cannot.
 
-A node stays FP32 where ONNX has no 16-bit form of it, where a value it reads or makes does not fit, where a sum on the way
-does not, and behind the last linear layer where values are so large that a 16-bit step is a step of a quarter: the
-coordinates of boxes, which are few and which an error of half a pixel spoils.
+A node stays FP32 where ONNX or the engine has no 16-bit form of it; where a value it reads or makes, or a sum on the
+way, does not fit; and behind the last linear layer where values are so large that a 16-bit step is a step of a quarter:
+the coordinates of boxes, which are few and which an error of half a pixel spoils.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +71,9 @@ def slots(node: gs.Node, opset: int, to: FloatType) -> Slots:
     return Slots(frozenset(taken), frozenset(made))
 
 
-def _words(formal: list[onnx.defs.OpSchema.FormalParameter], actual: list[gs.Tensor]) -> Iterator[tuple[int, str]]:
+def _words(
+    formal: Sequence[onnx.defs.OpSchema.FormalParameter], actual: Sequence[gs.Tensor]
+) -> Iterator[tuple[int, str]]:
     """The type words of the float32 tensors among ``actual``; the last formal parameter may stand for many."""
     for index, tensor in enumerate(actual):
         if is_float32(tensor) and formal:
@@ -93,8 +95,10 @@ def touched(graph: gs.Graph) -> set[str]:
     }
 
 
-def refusals(graph: gs.Graph, to: FloatType, statistics: Mapping[str, TensorStatistics]) -> dict[str, str]:
-    """The nodes that stay FP32, of those which compute with floats, and why."""
+def refusals(
+    graph: gs.Graph, to: FloatType, statistics: Mapping[str, TensorStatistics], lacking: frozenset[str]
+) -> dict[str, str]:
+    """The nodes that stay FP32, of those which compute with floats, and why; the engine is ``lacking`` operators."""
     behind, captured = followed(graph), _captured(graph)
     found = {}
     for node in graph.nodes:
@@ -102,6 +106,8 @@ def refusals(graph: gs.Graph, to: FloatType, statistics: Mapping[str, TensorStat
             continue
         tail = node.op not in HEAVY_OPS and node.name not in behind
         reason = _type_reason(node, graph.opset, to, captured) or _value_reason(node, to, statistics, tail)
+        if node.op in lacking:
+            reason = f"the engine has no {to.name} form of it"
         if reason:
             found[node.name] = f"{node.op}: computes in FP32, for {reason}"
     return found
@@ -126,9 +132,7 @@ def _type_reason(node: gs.Node, opset: int, to: FloatType, captured: set[int]) -
     return None
 
 
-def _value_reason(
-    node: gs.Node, to: FloatType, statistics: Mapping[str, TensorStatistics], tail: bool
-) -> str | None:
+def _value_reason(node: gs.Node, to: FloatType, statistics: Mapping[str, TensorStatistics], tail: bool) -> str | None:
     for tensor in (*node.inputs, *node.outputs):
         reach = _reach(tensor, statistics)
         if reach is None or reach == 0:

@@ -46,7 +46,9 @@ class Workspace:
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     progress: Progress = silent
-    simulated: onnx.ModelProto | None = None  # runs in place of the graph where onnxruntime has no kernels for its types
+    simulated: onnx.ModelProto | None = (
+        None  # runs in place of the graph where onnxruntime has no kernels for its types
+    )
 
     def fork(self, backend: Backend) -> "Workspace":
         return replace(

@@ -1,9 +1,9 @@
 """What stays float computes in FP16 or BF16: ``y = f(x)`` becomes ``y = f(Cast(x))`` in 16-bit floats, with one Cast at
 each input and output of the model, whose interface stays float32.
 
-For engines whose networks are strongly typed: there, the types in the file are the precisions that run. Q and DQ take the
-type of the data beside them, and so do their scales. A scale is rounded to that type, and the integers of a weight are
-rounded again on the new grid.
+For engines whose networks are strongly typed: there, the types in the file are the precisions that run. Q and DQ take
+the type of the data beside them, and so do their scales. A scale is rounded to that type, and the integers of a weight
+are rounded again on the new grid.
 """
 
 from collections.abc import Mapping
@@ -36,7 +36,9 @@ class CastFloat:
         if self.to == "fp32" or any(node.op in QDQ and _is_narrow(node) for node in workspace.graph.nodes):
             return False
         if self.to not in workspace.backend.floats:
-            workspace.ledger.add("declined", self.name, "graph", f"no {self.to.upper()}: {workspace.backend.fp32_reason}")
+            workspace.ledger.add(
+                "declined", self.name, "graph", f"no {self.to.upper()}: {workspace.backend.fp32_reason}"
+            )
             return False
         to = FLOAT_TYPES[self.to]
         workspace.graph = to_graph(raise_opset(workspace.model(), to.opset))
@@ -44,9 +46,11 @@ class CastFloat:
         collect(workspace, touched(workspace.graph), histogram=False)
         if self.to == "bf16":
             workspace.simulated = workspace.model()
-            reason = "onnxruntime has no BF16 kernels on the CPU: the graph was judged as it was before the cast to BF16"
+            reason = (
+                "onnxruntime has no BF16 kernels on the CPU: the graph was judged as it was before the cast to BF16"
+            )
             workspace.ledger.add("warning", self.name, "graph", reason)
-        kept = refusals(workspace.graph, to, workspace.statistics)
+        kept = refusals(workspace.graph, to, workspace.statistics, workspace.backend.floats[self.to])
         ops = {node.name: node.op for node in workspace.graph.nodes}
         for name, reason in kept.items():
             workspace.ledger.add("float", self.name, name, reason, ops[name])
@@ -171,7 +175,7 @@ class _Cast:
                 node.inputs[0] = self._regrid(node, scale / rounded)
 
     def _rounded(self, scale: NDArray[np.float32], quantizes: bool) -> NDArray[np.float32]:
-        """The nearest scales that the type holds well. A quantizer multiplies by the inverse, which must be held too."""
+        """The nearest scales that the type holds well. A quantizer multiplies by the inverse, which must fit too."""
         least = 0.0 if self.to.name == "BF16" else max(SMALLEST_SCALE, quantizes * 1.01 / self.to.largest)
         return np.asarray(np.maximum(scale, least).astype(self.to.numpy), np.float32)
 

@@ -63,7 +63,8 @@ class Backend:
     ``cuts_projections``: a q, k, v projection that is one matrix product is cut in three, which only one scale for
     all of its weight survives as integers;
     ``opens_shapes``: the engine takes shapes that change from run to run;
-    ``floats``: the types that what stays float may have in the graph, and the ``fp32_reason`` why no others;
+    ``floats``: the types that what stays float may have in the graph, with the operators that the engine lacks in each;
+    ``fp32_reason``: why it may have no others;
     ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias."""
 
     name: str
@@ -80,7 +81,7 @@ class Backend:
     least: LeastSize = LeastSize()
     cuts_projections: bool = False
     splits_bias: bool = False
-    floats: tuple[str, ...] = ("fp32",)
+    floats: Mapping[str, frozenset[str]] = field(default_factory=lambda: {"fp32": frozenset()})
     fp32_reason: str = ""
     opens_shapes: bool = True
     lowering: tuple["Pass", ...] = ()

@@ -51,8 +51,9 @@ class Wishes:
 
 @dataclass
 class _Sketch:
-    """A plan in the making."""
+    """A plan in the making. ``small`` are layers in which integers gain nothing, and why."""
 
+    small: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, set[Edge]] = field(default_factory=lambda: defaultdict(set))
     written: dict[str, None] = field(default_factory=dict)
     weights: dict[tuple[str, Scheme], set[Edge]] = field(default_factory=lambda: defaultdict(set))
@@ -66,7 +67,7 @@ class _Sketch:
 
 def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     """The plan of ``graph`` for ``backend``; nothing in the graph changes."""
-    sketch = _Sketch(floats=undersized(graph, backend))
+    sketch = _Sketch(small=undersized(graph, backend))
     for node in graph.nodes:
         _place_layer(graph, node, backend, wishes, sketch)
     _join_regions(graph, backend, wishes, sketch)
@@ -78,13 +79,15 @@ def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
 
 def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
     rule = backend.rules.get(node.op)
-    if node.op not in HEAVY_OPS or node.name in sketch.floats:
+    if node.op not in HEAVY_OPS:
         return
     try:
         if rule is None:
             raise Declined(backend.refuses.get(node.op, f"{backend.title} has no integer {node.op}"))
         if reason := wishes.refusal(node):
             raise Declined(reason)
+        if node.name in sketch.small:
+            raise Declined(sketch.small[node.name])
         activations = integer_operands(node, backend)
     except Declined as reason:
         sketch.floats[node.name] = str(reason)

@@ -58,12 +58,6 @@ class Options:
                 keep_float=(*plan.keep_float, *self.keep_float),
             )
         if self.float_type is not None:
-            recipe = self._with_float_type(recipe, self.float_type)
+            others = tuple(step for step in recipe.passes if not isinstance(step, CastFloat))
+            recipe = replace(recipe, passes=(*others, validated(CastFloat, {"to": self.float_type}, "--float")))
         return recipe
-
-    @staticmethod
-    def _with_float_type(recipe: Recipe, to: str) -> Recipe:
-        if any(isinstance(step, CastFloat) for step in recipe.passes):
-            return recipe.changed(CastFloat, to=to)
-        cast = validated(CastFloat, {"to": to}, "float")
-        return recipe if to == "fp32" else replace(recipe, passes=(*recipe.passes, cast))

@@ -1,5 +1,6 @@
 """Rewrites, one per file, by the name recipes call them."""
 
+from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
@@ -11,11 +12,21 @@ from onnxq.workspace import Pass
 
 PASSES: dict[str, type[Pass]] = {
     entry.name: entry
-    for entry in (FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq, CastFloat)
+    for entry in (
+        FoldConstants,
+        FoldBatchNorm,
+        BalanceActivations,
+        PlanIntegers,
+        Calibrate,
+        RoundWeights,
+        InsertQdq,
+        CastFloat,
+    )
 }
 
 __all__ = [
     "PASSES",
+    "BalanceActivations",
     "Calibrate",
     "CastFloat",
     "FoldBatchNorm",

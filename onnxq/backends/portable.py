@@ -1,7 +1,7 @@
 """One graph that runs well on onnxruntime and on OpenVINO: onnxruntime's own, whose operators OpenVINO knows too.
 
-onnxruntime has integer kernels only between quantizers on both sides, so its graph is the stricter one; OpenVINO runs it
-almost as fast as its own. The other way round onnxruntime would compute half of the layers in float.
+onnxruntime has integer kernels only between quantizers on both sides, so its graph is the stricter one; OpenVINO runs
+it almost as fast as its own. The other way round onnxruntime would compute half of the layers in float.
 """
 
 from collections.abc import Mapping

@@ -114,6 +114,14 @@ def quantize(
             rich_help_panel=PLAN,
         ),
     ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        typer.Option(
+            help="Weights of 7 bits, for CPUs without VNNI. [default: as this CPU needs]",
+            show_default=False,
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     build: Annotated[
         bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)
     ] = True,
@@ -145,6 +153,7 @@ def quantize(
         build,
         parse_preprocessing(preprocess) if preprocess is not None else None,
         float_type,
+        reduce_range,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = _places(out, card.name if card else Path(model).stem, names, json_file, report)

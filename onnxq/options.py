@@ -16,6 +16,7 @@ class Options:
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names; ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
+    ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made.
     """
 
@@ -30,6 +31,7 @@ class Options:
     build: bool = True
     preprocessing: Preprocessing | None = None
     float_type: str | None = None
+    reduce_range: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):

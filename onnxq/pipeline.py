@@ -9,6 +9,7 @@ from pathlib import Path
 
 from onnxq.backends import backend_of, require
 from onnxq.backends.backend import Backend
+from onnxq.backends.saturation import reduced
 from onnxq.clock import Clock
 from onnxq.delivery import deliver
 from onnxq.errors import DataError, RecipeError
@@ -23,6 +24,7 @@ from onnxq.proof import Proof, rewrite
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.result import BackendResult, Result
 from onnxq.samples import Data, input_specs, open_samples
+from onnxq.statistics import TensorStatistics
 from onnxq.workspace import FloatRewrite, Pass, Progress, Workspace, silent
 
 
@@ -53,7 +55,8 @@ def quantize(
     clock = Clock()
     with clock("prepare"):
         written = options.applied(load_recipe(recipe or "default"))
-        backends = _backends(backend or written.backends or "onnxruntime")
+        asked = _backends(backend or written.backends or "onnxruntime")
+        backends = [reduced(entry, options.reduce_range) for entry in asked]
         _refuse_floats(written, backends)
         if options.build:
             for entry in backends:
@@ -69,6 +72,7 @@ def quantize(
         _prepare(base, shared)
     with clock("calibrate"):
         spaces = [base.fork(entry) for entry in backends]
+        _tell_reduced_range(spaces, asked)
         _calibrate_once(spaces, own)
     found = {space.backend.name: _finish(space, own) for space in spaces}
     if options.build:
@@ -120,6 +124,13 @@ def _tell_frozen_inputs(base: Workspace) -> None:
         base.ledger.add("changed", "prepare", frozen[0], reason)
 
 
+def _tell_reduced_range(spaces: Sequence[Workspace], asked: Sequence[Backend]) -> None:
+    for space, entry in zip(spaces, asked, strict=True):
+        if space.backend is not entry:
+            reason = f"weights have {space.backend.weight.bits} bits, since sums of u8 x s8 may saturate (reduce range)"
+            space.ledger.add("changed", "plan", "graph", reason)
+
+
 def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
     proof = Proof(base.source, base.samples)
     for done, step in enumerate(steps):
@@ -151,15 +162,17 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
     if at is None:
         return
     for space in spaces:
-        for step in steps[:at]:
+        for step in (*space.backend.preparation, *steps[:at]):
             run(space, step)
         _check_order(space, steps[at])
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
     watched = {tensor for space in spaces for tensor in space.plan.watched}
-    collect(spaces[0], watched, calibrate.calibrator().histogram)
-    for space in spaces:
-        space.statistics = spaces[0].statistics
+    known: dict[str, TensorStatistics] = {}
+    # The graph with most tensors, prepared for its backend, mostly has those of all the others.
+    for space in sorted(spaces, key=lambda space: -len(space.graph.nodes)):
+        space.statistics = known
+        collect(space, watched & space.graph.tensors().keys(), calibrate.calibrator().histogram)
     del steps[:at]
 
 

@@ -84,6 +84,8 @@ class Backend:
     ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias;
     ``floats``: the types that what stays float may have in the graph, with the operators that the engine lacks in
     each; ``fp32_reason``: why it may have no others;
+    ``preparation``: float rewrites for this backend alone; ``lowering``: passes over its finished Q/DQ graph;
+    ``saturates``: whether weights of 8 bits overflow on this machine, so that they get 7 (``reduce_range``);
     ``build``: the engine's door, None for a target that is only simulated;
     ``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
     ``opens_shapes``: the engine takes shapes that change from run to run;
@@ -103,11 +105,13 @@ class Backend:
     splits_bias: bool = False
     floats: Mapping[str, frozenset[str]] = field(default_factory=lambda: {"fp32": frozenset()})
     fp32_reason: str = ""
+    preparation: tuple["Pass", ...] = ()
     lowering: tuple["Pass", ...] = ()
     build: Callable[[onnx.ModelProto, Shapes], Engine] | None = None
     modules: tuple[str, ...] = ()
     extra: str = ""
     opens_shapes: bool = True
+    saturates: Callable[[], bool] | None = None
     side_file: SideFile | None = None
 
     @property

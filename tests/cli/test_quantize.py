@@ -400,7 +400,7 @@ def test_starting_loads_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("onnxq quantize m.onnx --backend ", {*BACKENDS, *TARGETS}),
+        ("onnxq quantize m.onnx --backend ", {*BACKENDS, "portable", *TARGETS}),
         ("onnxq quantize m.onnx --backend op", {"openvino"}),
         ("onnxq quantize m.onnx --calibrator ", set(CALIBRATORS)),
         ("onnxq quan", {"quantize"}),

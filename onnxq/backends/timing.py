@@ -1,8 +1,8 @@
-"""Two engines timed fairly: their runs alternate, so that both see the same noise."""
+"""Engines timed fairly: their runs alternate, so that all see the same noise."""
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from onnxq.backends.engine import Engine
 from onnxq.inputs import Array
@@ -14,22 +14,35 @@ _LEAST_RUNS = 3
 def side_by_side(
     first: Engine, second: Engine, feeds: Mapping[str, Array], *, seconds: float = 0.3
 ) -> tuple[float, float]:
-    """Median wall seconds per run of each engine, on the same feeds.
+    """Median wall seconds per run of each engine, on the same feeds: ``in_turns`` for two."""
+    one, other = in_turns((first, second), feeds, seconds=seconds)
+    return one, other
 
-    The timed runs of both together take about ``seconds``; a slow engine still runs three times.
+
+def in_turns(
+    engines: Sequence[Engine],
+    feeds: Mapping[str, Array],
+    *,
+    seconds: float = 0.3,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[float, ...]:
+    """Median seconds per run of each engine, on the same feeds, as ``clock`` tells them.
+
+    The timed runs of all together take about ``seconds``; a slow engine still runs three times. With
+    ``time.process_time`` for a clock, what other programs do meanwhile counts less.
     Raises EngineError where an engine was only compiled.
     """
     for _ in range(_WARM_UP_RUNS):
-        first.run(feeds)
-        second.run(feeds)
-    times: list[tuple[float, float]] = []
+        for engine in engines:
+            engine.run(feeds)
+    rounds: list[list[float]] = []
     end = time.perf_counter() + seconds
-    while len(times) < _LEAST_RUNS or time.perf_counter() < end:
-        times.append((_seconds(first, feeds), _seconds(second, feeds)))
-    return statistics.median(a for a, _ in times), statistics.median(b for _, b in times)
+    while len(rounds) < _LEAST_RUNS or time.perf_counter() < end:
+        rounds.append([_seconds(engine, feeds, clock) for engine in engines])
+    return tuple(map(statistics.median, zip(*rounds, strict=True)))
 
 
-def _seconds(engine: Engine, feeds: Mapping[str, Array]) -> float:
-    start = time.perf_counter()
+def _seconds(engine: Engine, feeds: Mapping[str, Array], clock: Callable[[], float]) -> float:
+    start = clock()
     engine.run(feeds)
-    return time.perf_counter() - start
+    return clock() - start

@@ -30,7 +30,10 @@ MISSING = "ONNXQ_CORPUS names no folder of real models."
 
 def path_of(name: str) -> Path:
     """The file of a model, wherever in the corpus it lies."""
-    return next(path for kind in ("models", "robust") if (path := FOLDER / kind / f"{name}.onnx").exists())
+    for kind in ("models", "robust"):
+        if (path := FOLDER / kind / f"{name}.onnx").exists():
+            return path
+    sys.exit(f"{name}: no such model in {CORPUS}")
 
 
 def evaluate(*arguments: object) -> dict[str, float]:

@@ -78,18 +78,19 @@ def test_graphs_are_timed_beside_those_of_peers(tiny: Subject, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("ratios", "said"),
+    ("name", "times", "said"),
     [
-        ({"onnxq": 2.0, "ort U8S8": 2.05}, "ok"),
-        ({"onnxq": 2.0, "ort U8S8": 2.1}, "MISSED: slower than peers"),
-        ({"onnxq": 0.9, "ort U8S8": 0.5}, "MISSED: slower than FP32"),
-        ({"ort U8S8": 2.0}, "REFUSED"),
+        ("resnet18", {"FP32": (4, 8), "onnxq": (2, 4), "ort U8S8": (1.96, 3.92)}, "ok"),
+        ("resnet18", {"FP32": (4, 8), "onnxq": (2, 4), "ort U8S8": (1.6, 3.2)}, "MISSED: 1.25 x ort U8S8"),
+        ("resnet18", {"FP32": (1, 2), "onnxq": (2, 4), "ort U8S8": (4, 8)}, "MISSED: 2.00 x FP32"),
+        ("mobilenetv2", {"FP32": (4, 8), "onnxq": (2, 4), "ort U8S8": (2, 4)}, "MISSED: not faster than ort U8S8"),
+        ("resnet18", {"FP32": (1, 1), "ort U8S8": (1, 1)}, "REFUSED"),
     ],
 )
-def test_verdicts_on_speed(ratios: dict[str, float], said: str) -> None:
-    from engine_speed import _verdict
+def test_verdicts_on_speed(name: str, times: dict[str, tuple[float, ...]], said: str) -> None:
+    from engine_speed import verdict
 
-    assert _verdict("resnet18", ratios) == said
+    assert verdict(name, times) == said
 
 
 @corpus

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from onnxq.backends.backend import Backend, Reads, Rule
+from onnxq.detours import detour
 from onnxq.eligibility import dtype_name, integer_operands
 from onnxq.errors import Declined
 from onnxq.graph import (
@@ -71,7 +72,7 @@ def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     _join_regions(graph, backend, wishes, sketch)
     _place_sums(graph, backend, wishes, sketch)
     _explain(graph, backend, wishes, sketch)
-    return _finish(sketch, backend)
+    return detour(graph, backend, _finish(sketch, backend))
 
 
 def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:

@@ -18,6 +18,7 @@ from onnxq.inputs import Array
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _MATRIX_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
+_MAXIMA = frozenset({"GlobalMaxPool", "ReduceMax", "ReduceMin"})
 _CONVERSIONS = frozenset({"Convert", "FakeQuantize", "Quantize", "Reorder"})
 _INTEGERS = {"i8": "int8", "u8": "int8", "i4": "int4", "u4": "int4"}
 _FLOATS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
@@ -178,6 +179,10 @@ def _build(model: onnx.ModelProto, shapes: Shapes) -> Engine:
     return build(model, shapes=shapes)
 
 
+_U8 = Scheme(signed=False, symmetric=True)  # of what is not negative: a zero point of 0
+_I8 = Scheme(signed=True, symmetric=True)
+_U8_SHIFTED = Scheme(signed=False, symmetric=False)
+
 BACKEND = Backend(
     name="openvino",
     title="OpenVINO",
@@ -187,12 +192,11 @@ BACKEND = Backend(
         **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS)),
         "Add": Rule(Reads.AVAILABLE),
     },
-    activation=ActivationSchemes(
-        non_negative=Scheme(signed=False, symmetric=True),
-        signed=Scheme(signed=True, symmetric=True),
-        lopsided=Scheme(signed=False, symmetric=False),
-    ),
-    weight=Scheme(signed=True, symmetric=True),
+    activation=ActivationSchemes(non_negative=_U8, signed=_I8, lopsided=_U8_SHIFTED),
+    concat=ActivationSchemes(non_negative=_U8, signed=_U8_SHIFTED, lopsided=_U8_SHIFTED),
+    quantized_before=_MAXIMA,
+    left_constants=False,
+    weight=_I8,
     absorbs=frozenset({"Relu", "Clip"}),
     build=_build,
 )

@@ -1,0 +1,46 @@
+"""Conv, batch norm and every activation that exporters write between two convolutions: as an operator or in pieces."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnxq.backends import BACKENDS
+from onnxq.testing import normal, outcome, parse, scaled
+
+X = normal(4, 32, 12, 12, seed=9)
+NORM = {"g": 1 + normal(32, seed=3, scale=0.1), "b": normal(32, seed=4, scale=0.3), "m": normal(32, seed=5, scale=0.3)}
+ACTIVATIONS = {
+    "relu": "r = Relu(n)",
+    "relu6": "r = Clip(n, zero, six)",
+    "silu": "s = Sigmoid(n) r = Mul(n, s)",
+    "hard_swish": "r = HardSwish(n)",
+    "hard_swish_in_pieces": "p = Add(n, three) q = Clip(p, zero, six) u = Mul(n, q) r = Div(u, six)",
+    "hard_swish_of_a_hard_sigmoid": "h = HardSigmoid<alpha=0.16666667, beta=0.5>(n) r = Mul(n, h)",
+    "leaky_relu": "r = LeakyRelu<alpha=0.1>(n)",
+    "prelu": "r = PRelu(n, slope)",
+    "elu": "r = Elu(n)",
+    "mish": "p = Softplus(n) q = Tanh(p) r = Mul(n, q)",
+    "gelu": "r = Gelu(n)",
+    "gelu_of_erf": "d = Div(n, root) e = Erf(d) f = Add(e, one) h = Mul(n, f) r = Mul(h, half)",
+    "gelu_of_tanh": """c = Mul(n, n) d = Mul(c, n) e = Mul(d, k) f = Add(n, e) h = Mul(f, t) i = Tanh(h)
+        j = Add(i, one) l = Mul(n, half) r = Mul(l, j)""",
+}
+NUMBERS = {"zero": 0, "half": 0.5, "one": 1, "three": 3, "six": 6, "root": 2**0.5, "k": 0.044715, "t": 0.7978846}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_conv_norm_activation(name: str, backend: str) -> None:
+    weights: dict[str, Any] = {key: np.array(value, np.float32) for key, value in NUMBERS.items()}
+    weights |= {"slope": np.abs(normal(32, 1, 1, seed=7, scale=0.2)), "v": 1 + np.abs(normal(32, seed=6)), **NORM}
+    weights |= {"w1": scaled(32, 32, 3, 3), "w2": scaled(32, 32, 1, 1, seed=1)}
+    model = parse(
+        f"""g (float[N,32,H,W] x) => (float[N,C,A,B] y) {{ [one] a = Conv<pads=[1,1,1,1]>(x, w1)
+        n = BatchNormalization(a, g, b, m, v) {ACTIVATIONS[name]} [two] y = Conv(r, w2) }}""",
+        opset=20,
+        **weights,
+    )
+    found = outcome(model, {"x": X}, backend)
+    assert found.in_float == {}
+    assert found.sqnr_db["y"] > 28

@@ -55,15 +55,17 @@ def _before_a_maximum(tensor: gs.Tensor, backend: Backend, plan: Plan) -> Plan:
     if maker is None or maker.op not in backend.quantized_before:
         return plan
     grid = plan.activations[tensor.name].grid
-    return plan.without({grid: f"its input comes from a {maker.op}, behind which {backend.title} computes wrong integers"})
+    return plan.without(
+        {grid: f"its input comes from a {maker.op}, behind which {backend.title} computes wrong integers"}
+    )
 
 
 def _source(tensor: gs.Tensor, through: Collection[str]) -> gs.Node | None:
-    """The node behind the operators of ``through``, and behind sums with a constant where activations are among them."""
+    """The node behind the operators of ``through``; with activations among them, behind sums with a constant too."""
     while (maker := producer(tensor)) is not None:
         if maker.op in through:
             tensor = maker.inputs[0]
-        elif FUSED <= set(through) and maker.op in ("Add", "Sub") and sum(map(is_constant, maker.inputs)) == 1:
+        elif set(through) >= FUSED and maker.op in ("Add", "Sub") and sum(map(is_constant, maker.inputs)) == 1:
             tensor = next(entry for entry in maker.inputs if not is_constant(entry))
         else:
             return maker

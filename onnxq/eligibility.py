@@ -20,6 +20,8 @@ def integer_operands(node: gs.Node, backend: Backend) -> list[int]:
             f"depthwise {node.op}: gains little from integers on {backend.title}, "
             "and loses most by one grid for all channels"
         )
+    if node.op == "MatMul" and where.index == 0 and not backend.left_constants:
+        raise Declined(f"its weight is the first operand, for which {backend.title} has no integer kernel")
     if not is_float32(weight):
         raise Declined(f"its weight is {dtype_name(weight)}, not float32")
     if not np.isfinite(weight.values).all():

@@ -145,14 +145,16 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
 
 
 def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
-    for step in (*steps, *space.backend.lowering):
+    for step in steps:
+        run(space, step)
+    if all(node.op != "DequantizeLinear" for node in space.graph.nodes):
+        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
+    for step in space.backend.lowering:
         run(space, step)
     ops = {node.name: node.op for node in space.graph.nodes}
     for name, reason in space.plan.floats.items():
         space.ledger.add("float", "plan", name, reason, ops.get(name, ""))
     model = space.model()
-    if all(node.op_type != "DequantizeLinear" for node in model.graph.node):
-        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
     return BackendResult(
         space.backend.name,
         space.backend.title,

@@ -20,6 +20,7 @@ from onnxq.passes import (
     Calibrate,
     FoldBatchNorm,
     FoldConstants,
+    FoldGemmFactors,
     InsertQdq,
     PlanIntegers,
     RoundWeights,
@@ -53,7 +54,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(
-        (FoldConstants(), FoldBatchNorm(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()),
+        (FoldConstants(), FoldBatchNorm(), FoldGemmFactors(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()),
     ),
 }
 

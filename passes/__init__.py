@@ -3,13 +3,15 @@
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
+from onnxq.passes.fold_gemm_factors import FoldGemmFactors
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.passes.plan import PlanIntegers
 from onnxq.passes.round_weights import RoundWeights
 from onnxq.workspace import Pass
 
 PASSES: dict[str, type[Pass]] = {
-    entry.name: entry for entry in (FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
+    entry.name: entry
+    for entry in (FoldConstants, FoldBatchNorm, FoldGemmFactors, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
 }
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Calibrate",
     "FoldBatchNorm",
     "FoldConstants",
+    "FoldGemmFactors",
     "InsertQdq",
     "PlanIntegers",
     "RoundWeights",

@@ -47,7 +47,7 @@ class Backend:
     ``products``: whether a MatMul of two activations is quantized;
     ``depthwise``: whether a convolution of one input channel a group is quantized;
     ``opens_shapes``: the engine takes shapes that change from run to run;
-    ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias;
+    ``splits_bias``: a layer is integer only if it is quantized before the Add of its bias, and behind its activation;
     ``left_constants``: whether a MatMul whose constant is its first operand is quantized;
     ``concat``: the grids of a Concat that a Conv reads, where the usual ones give wrong answers;
     ``quantized_before``: operators that read integers on the grid of their result, for the same reason;

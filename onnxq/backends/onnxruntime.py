@@ -17,7 +17,9 @@ from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heav
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
 from onnxq.inputs import Array
+from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.quantize_bias import QuantizeBias
+from onnxq.passes.unfold_dequantize import UnfoldDequantize
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _INTEGER_KERNELS = frozenset(
@@ -188,6 +190,8 @@ BACKEND = Backend(
     absorbs=frozenset({"Relu", "Clip"}),
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},
     splits_bias=True,
-    lowering=(QuantizeBias(),),
+    left_constants=False,
+    stores={**dict.fromkeys(("LSTM", "GRU", "RNN"), (1, 2)), "Gather": (0,)},
+    lowering=(QuantizeBias(), GatherIntegers(), UnfoldDequantize()),
     build=_build,
 )

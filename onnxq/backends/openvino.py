@@ -15,6 +15,9 @@ from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heav
 from onnxq.errors import EngineError, EngineMissing
 from onnxq.graph import HEAVY_OPS
 from onnxq.inputs import Array
+from onnxq.passes.gather_integers import GatherIntegers
+from onnxq.passes.keep_axes import KeepAxes
+from onnxq.passes.unfold_dequantize import UnfoldDequantize
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _MATRIX_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
@@ -195,8 +198,9 @@ BACKEND = Backend(
     activation=ActivationSchemes(non_negative=_U8, signed=_I8, lopsided=_U8_SHIFTED),
     concat=ActivationSchemes(non_negative=_U8, signed=_U8_SHIFTED, lopsided=_U8_SHIFTED),
     quantized_before=_MAXIMA,
-    left_constants=False,
     weight=_I8,
+    stores={**dict.fromkeys(("LSTM", "GRU", "RNN"), (1, 2)), "Gather": (0,)},
+    lowering=(KeepAxes(), GatherIntegers(), UnfoldDequantize()),
     absorbs=frozenset({"Relu", "Clip"}),
     build=_build,
 )

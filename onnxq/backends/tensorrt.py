@@ -247,5 +247,10 @@ BACKEND = Backend(
     products=False,
     depthwise=False,
     opens_shapes=False,
+    stores={"Gather": (0,)},
+    refuses=dict.fromkeys(
+        ("LSTM", "GRU", "RNN"),
+        "recurrent layers compute in float on TensorRT, and integer weights might be unpacked at every run",
+    ),
     build=_build,
 )

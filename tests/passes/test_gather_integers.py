@@ -7,7 +7,7 @@ import pytest
 
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.gather_integers import GatherIntegers
-from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
+from onnxq.testing import Array, changes_nothing, normal, ops, parse, run, workspace
 from onnxq.workspace import Workspace
 
 EMBEDDING = "g (int64[N,3] i) => (float[N,3,8] y) { [pick] e = Gather(t, i) [fc] y = MatMul(e, w) }"
@@ -45,7 +45,7 @@ def test_two_readers_of_a_table_gather_for_themselves() -> None:
 
 def test_what_is_gathered_across_rows_or_is_no_constant_stays() -> None:
     text = "g (int64[N,3] i, float[9,8] x) => (float[N,3,8] y) { e = Gather(x, i) [fc] y = MatMul(e, w) }"
-    feeds = {"i": np.ones((1, 1, 3), np.int64), "x": normal(1, 9, 8)}
+    feeds: dict[str, Array] = {"i": np.ones((1, 1, 3), np.int64), "x": normal(1, 9, 8)}
     space = workspace(parse(text, w=normal(8, 8)), feeds)
     for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(), InsertQdq()):
         step(space)

@@ -1,8 +1,9 @@
 """What tests share: graphs written as text, with weights from numpy, and the workspace that passes work on."""
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,43 @@ class Outcome:
         """Every linear layer that the engine does not compute in INT8, with what the plan or the engine says of it."""
         found = {name: layer for name, layer in self.layers.items() if layer.precision != "int8"}
         return {name: self.result.plan.floats.get(name, layer.detail) for name, layer in found.items()}
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A small graph as an exporter writes it: the ``body``, its constants, and what is fed.
+
+    ``floats``: by backend, the linear layers that stay in float there, with words of the reason; ``least``: SQNR in dB.
+    """
+
+    body: str
+    weights: Mapping[str, Array]
+    feeds: Mapping[str, Array]
+    inputs: str
+    outputs: str = "float[N,C,A,B] y"
+    floats: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    opset: int = 17
+    least: float = 28
+
+    def model(self) -> onnx.ModelProto:
+        text = f"g ({self.inputs}) => ({self.outputs}) {{ {self.body} }}"
+        return parse(text, self.opset, **{name: self.weights[name] for name in self.weights if reads(text, name)})
+
+    def holds_on(self, backend: str) -> Outcome:
+        """Quantize, build and compare; fails where a layer is not what is expected, or an answer is too far off."""
+        found, expected = outcome(self.model(), self.feeds, backend), self.floats.get(backend, {})
+        assert found.in_float.keys() == expected.keys(), found.in_float
+        assert all(expected[name] in reason for name, reason in found.in_float.items()), found.in_float
+        assert all(found.result.plan.floats.values())
+        kinds = {output.name: output.type.tensor_type.elem_type for output in found.result.model.graph.output}
+        close = {name: db for name, db in found.sqnr_db.items() if kinds[name] == onnx.TensorProto.FLOAT}
+        assert min(close.values()) > self.least, found.sqnr_db
+        return found
+
+
+def reads(text: str, name: str) -> bool:
+    """Whether a name stands in the text of a graph, as a word of its own."""
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def outcome(model: onnx.ModelProto, feeds: Mapping[str, Array], backend: str) -> Outcome:

@@ -1,16 +1,13 @@
 """Conv, batch norm and every activation that exporters write between two convolutions: as an operator or in pieces."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from onnxq.backends import BACKENDS
-from onnxq.testing import normal, outcome, parse, scaled
+from onnxq.testing import Pattern, normal, scaled
 
-X = normal(4, 32, 12, 12, seed=9)
-NORM = {"g": 1 + normal(32, seed=3, scale=0.1), "b": normal(32, seed=4, scale=0.3), "m": normal(32, seed=5, scale=0.3)}
 ACTIVATIONS = {
+    "none": "r = Identity(n)",
     "relu": "r = Relu(n)",
     "relu6": "r = Clip(n, zero, six)",
     "silu": "s = Sigmoid(n) r = Mul(n, s)",
@@ -27,20 +24,22 @@ ACTIVATIONS = {
         j = Add(i, one) l = Mul(n, half) r = Mul(l, j)""",
 }
 NUMBERS = {"zero": 0, "half": 0.5, "one": 1, "three": 3, "six": 6, "root": 2**0.5, "k": 0.044715, "t": 0.7978846}
+WEIGHTS = {
+    **{name: np.array(value, np.float32) for name, value in NUMBERS.items()},
+    "w1": scaled(32, 32, 3, 3),
+    "w2": scaled(32, 32, 1, 1, seed=1),
+    "slope": np.abs(normal(32, 1, 1, seed=7, scale=0.2)),
+    "gamma": 1 + normal(32, seed=3, scale=0.1),
+    "beta": normal(32, seed=4, scale=0.3),
+    "mean": normal(32, seed=5, scale=0.3),
+    "variance": 1 + np.abs(normal(32, seed=6)),
+}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_conv_norm_activation(name: str, backend: str) -> None:
-    weights: dict[str, Any] = {key: np.array(value, np.float32) for key, value in NUMBERS.items()}
-    weights |= {"slope": np.abs(normal(32, 1, 1, seed=7, scale=0.2)), "v": 1 + np.abs(normal(32, seed=6)), **NORM}
-    weights |= {"w1": scaled(32, 32, 3, 3), "w2": scaled(32, 32, 1, 1, seed=1)}
-    model = parse(
-        f"""g (float[N,32,H,W] x) => (float[N,C,A,B] y) {{ [one] a = Conv<pads=[1,1,1,1]>(x, w1)
-        n = BatchNormalization(a, g, b, m, v) {ACTIVATIONS[name]} [two] y = Conv(r, w2) }}""",
-        opset=20,
-        **weights,
-    )
-    found = outcome(model, {"x": X}, backend)
-    assert found.in_float == {}
-    assert found.sqnr_db["y"] > 28
+    body = f"""[one] a = Conv<pads=[1,1,1,1]>(x, w1) n = BatchNormalization(a, gamma, beta, mean, variance)
+        {ACTIVATIONS[name]} [two] y = Conv(r, w2)"""
+    feeds = {"x": normal(4, 32, 12, 12, seed=9)}
+    Pattern(body, WEIGHTS, feeds, "float[N,32,H,W] x", opset=20).holds_on(backend)

@@ -15,8 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxq import OnnxqError, Options, quantize
-from onnxq.backends import BACKENDS
+from onnxq.backends import BACKENDS, backend_of
+from onnxq.execute import Session
+from onnxq.model import load_model
 from onnxq.result import BackendResult, Result
+from onnxq.samples import input_specs, open_samples
+from onnxq.testing import run
 
 CORPUS = os.environ.get("ONNXQ_CORPUS")
 FOLDER = Path(CORPUS or ".")
@@ -171,9 +175,10 @@ def random_feeds(path: Path) -> dict[str, NDArray[np.generic]]:
     return feeds
 
 
-@pytest.mark.parametrize(
-    "path", sorted((FOLDER / "robust").glob("*.onnx")) if CORPUS else [], ids=lambda path: path.stem
-)
+ROBUST = sorted((FOLDER / "robust").glob("*.onnx")) if CORPUS else []
+
+
+@pytest.mark.parametrize("path", ROBUST, ids=lambda path: path.stem)
 def test_any_model_is_quantized_or_refused_in_a_sentence(path: Path) -> None:
     if path.stem in REFUSED:
         with pytest.raises(OnnxqError, match=REFUSED[path.stem]) as refusal:
@@ -190,3 +195,23 @@ def test_any_model_is_quantized_or_refused_in_a_sentence(path: Path) -> None:
     # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
     assert not any(np.isnan(like.max_error) for like in (*entry.judged.graph, *entry.judged.engine))
     assert max(like.sqnr_db for like in entry.judged.engine) > 20
+
+
+@pytest.mark.parametrize("path", [path for path in ROBUST if path.stem not in REFUSED], ids=lambda path: path.stem)
+def test_any_model_runs_in_openvino_and_is_taken_by_tensorrt(path: Path) -> None:
+    feeds, source = random_feeds(path), load_model(path)
+    results = quantize(path, feeds, backend=("openvino", "tensorrt"), options=Options(build=False))
+    sample = next(iter(open_samples(feeds, input_specs(source)).batches(1))).feeds
+    shapes = {name: array.shape for name, array in sample.items()}
+    wanted = Session(source).run(sample)
+    for backend in ("openvino", "tensorrt"):
+        engine = backend_of(backend).build(results[backend].model, shapes)
+        reading = engine.read_back()
+        assert any(layer.precision == "int8" for layer in reading.layers)
+        made = engine.run(sample) if reading.executed else run(results[backend].model, **sample)
+        # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
+        assert any(
+            sqnr_db(wanted[name], made[name]) > 20 if np.ptp(wanted[name]) else np.allclose(wanted[name], made[name])
+            for name in wanted
+        )
+        assert all(results[backend].plan.floats.values())

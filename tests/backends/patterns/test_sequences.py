@@ -51,7 +51,8 @@ IDS = np.random.default_rng(0).integers(0, 100, (4, 16))
 
 QKV = """[q] a = MatMul(x, wq) ab = Add(a, bq) [k] b = MatMul(x, wk) bb = Add(b, bk)
     [v] c = MatMul(x, wv) cb = Add(c, bv) ar = Reshape(ab, heads) at = Transpose<perm=[0,2,1,3]>(ar)
-    br = Reshape(bb, heads) bt = Transpose<perm=[0,2,3,1]>(br) cr = Reshape(cb, heads) ct = Transpose<perm=[0,2,1,3]>(cr)"""
+    br = Reshape(bb, heads) bt = Transpose<perm=[0,2,3,1]>(br)
+    cr = Reshape(cb, heads) ct = Transpose<perm=[0,2,1,3]>(cr)"""
 MERGE = "ot = Transpose<perm=[0,2,1,3]>(o) om = Reshape(ot, merged) [o] y = MatMul(om, wo)"
 MIX = f"p = Softmax<axis=-1>(s) [pv] o = MatMul(p, ct) {MERGE}"
 PACKED = "[qkv] a = MatMul(x, w3) ab = Add(a, b3) r = Reshape(ab, five) t = Transpose<perm=[2,0,3,1,4]>(r)"

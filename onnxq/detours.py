@@ -46,9 +46,10 @@ def _before_a_maximum(tensor: gs.Tensor, backend: Backend, plan: Plan) -> Plan:
         source, entry = maker.inputs[0].name, plan.activations[tensor.name]
         found = plan.activations.get(source, Activation(source, entry.schemes, source, frozenset()))
         found = replace(found, wanted=found.wanted | {(maker.name, 0)})
+        same = replace(entry, schemes=found.schemes, grid=found.grid, through=found.through)
         return replace(
             plan,
-            activations={**plan.activations, source: found, tensor.name: replace(entry, grid=found.grid)},
+            activations={**plan.activations, source: found, tensor.name: same},
             floats={name: reason for name, reason in plan.floats.items() if name != maker.name},
         )
     maker = _source(tensor, VIEWS | FUSED)

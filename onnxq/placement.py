@@ -28,6 +28,7 @@ from onnxq.graph import (
     sole_reader,
     subgraph_nodes,
 )
+from onnxq.nonlinear import function_behind
 from onnxq.plan import Activation, Edge, Plan, Weight
 from onnxq.reasons import float_reason
 from onnxq.scheme import Scheme
@@ -75,7 +76,7 @@ def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     _place_sums(graph, backend, wishes, sketch)
     _store(graph, backend, wishes, sketch)
     _explain(graph, backend, wishes, sketch)
-    return detour(graph, backend, _finish(sketch, backend))
+    return detour(graph, backend, _finish(graph, sketch, backend))
 
 
 def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
@@ -98,7 +99,7 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
     if where is not None:
         # Engines compute a batch of matrices, or a weight on the left, with one scale for all of it, or wrongly.
         whole = node.op == "MatMul" and (len(node.inputs[where.index].shape) > 2 or where.index == 0)
-        scheme = backend.weight.along(None if whole else where.out_axis)
+        scheme = backend.weight.along(where.out_axis if backend.per_channel and not whole else None)
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
     if rule.writes or (backend.splits_bias and _fuses_in_float(graph, node, backend)):
         sketch.written[partition_output(graph, node, backend).name] = None
@@ -140,11 +141,17 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
         and not any(is_constant(node.inputs[i]) for i in data_inputs(node))
     }
 
+    giving = {
+        node.name
+        for node in graph.nodes
+        if node.op in HEAVY_OPS and node.name not in sketch.floats and backend.rules[node.op].gives
+    }
+
     def integer(tensor: gs.Tensor) -> bool:
         if tensor.name in sketch.written or tensor.name in sketch.wanted:
             return True
         maker = _maker(graph, tensor, backend)
-        return maker is not None and maker.name in candidates
+        return maker is not None and (maker.name in candidates or maker.name in giving)
 
     def read_as_integer(tensor: gs.Tensor) -> bool:
         return any(
@@ -170,16 +177,13 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
 
 
 def _place_sums(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
-    """Sums that fuse into a layer: the edges that are integer anyway, or the branch that does not fuse."""
+    """Sums that fuse into a layer: the branch that does not fuse."""
     for node in graph.nodes:
-        reads = _rule(backend, node).reads
-        if reads not in (Reads.AVAILABLE, Reads.SKIP) or wishes.refusal(node):
+        if _rule(backend, node).reads is not Reads.SKIP or wishes.refusal(node):
             continue
         if any(is_constant(tensor) for tensor in node.inputs):
             continue
-        if reads is Reads.AVAILABLE:
-            sketch.want(node, [i for i, tensor in enumerate(node.inputs) if tensor.name in sketch.wanted])
-        elif partition_output(graph, node, backend).name in sketch.wanted:
+        if partition_output(graph, node, backend).name in sketch.wanted:
             sketch.want(node, _skip_branch(graph, node))
 
 
@@ -231,7 +235,8 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
         sketch.floats[node.name] = wishes.refusal(node) or float_reason(graph, node, backend, leading)
 
 
-def _finish(sketch: _Sketch, backend: Backend) -> Plan:
+def _finish(graph: gs.Graph, sketch: _Sketch, backend: Backend) -> Plan:
+    tensors = graph.tensors()
     activations = {
         name: Activation(
             name,
@@ -239,6 +244,7 @@ def _finish(sketch: _Sketch, backend: Backend) -> Plan:
             sketch.grids.get(name, name),
             frozenset(sketch.wanted.get(name, ())),
             name in sketch.written,
+            function_behind(tensors[name]),
         )
         for name in {**sketch.wanted, **sketch.written}
         if name in sketch.written or sketch.wanted.get(name)

@@ -2,9 +2,8 @@
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import HEAVY_OPS, layout, producer, readers, subgraph_nodes
+from onnxq.graph import HEAVY_OPS, RECURRENT_OPS, layout, producer, readers, subgraph_nodes
 
-RECURRENT = ("LSTM", "GRU", "RNN")
 MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
@@ -20,7 +19,7 @@ def before_a_layer(graph: gs.Graph) -> set[str]:
 
 def _is_layer(node: gs.Node) -> bool:
     heavy = node.op in HEAVY_OPS and not is_expectation(node)
-    return heavy or node.op in RECURRENT or any(inner.op in HEAVY_OPS for inner in subgraph_nodes(node))
+    return heavy or node.op in RECURRENT_OPS or any(inner.op in HEAVY_OPS for inner in subgraph_nodes(node))
 
 
 def is_expectation(node: gs.Node) -> bool:

@@ -12,8 +12,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Names, is_constant, producer, readers, tidy
-from onnxq.tails import RECURRENT
+from onnxq.graph import RECURRENT_OPS, Names, is_constant, producer, readers, tidy
 from onnxq.workspace import Workspace
 
 
@@ -38,7 +37,7 @@ def _is_only_stored(node: gs.Node) -> bool:
     if maker is not None:
         return maker.op == "Gather" and is_constant(maker.inputs[0])
     found = readers(node.outputs[0])
-    return bool(found) and all(reader.op in RECURRENT for reader, _ in found)
+    return bool(found) and all(reader.op in RECURRENT_OPS for reader, _ in found)
 
 
 def _unfold(graph: gs.Graph, names: Names, node: gs.Node) -> None:

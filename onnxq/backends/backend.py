@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from onnxq.backends.engine import Engine
-from onnxq.scheme import ActivationSchemes, Scheme
+from onnxq.scheme import ActivationSchemes, QParams, Scheme
 
 if TYPE_CHECKING:
     from onnxq.workspace import Pass
@@ -22,7 +22,6 @@ class Reads(Enum):
 
     ALWAYS = "always"  # a linear layer: it starts an integer region
     ENCLOSED = "enclosed"  # only where its neighbours on both sides are integer too
-    AVAILABLE = "available"  # where the tensor is quantized for another reader anyway
     SKIP = "skip"  # the branch of a residual sum that does not fuse into the layer before
 
 
@@ -31,44 +30,74 @@ class Rule:
     """What is quantized around one operator.
 
     ``writes``: its output must be quantized for the engine to choose an integer kernel.
+    ``gives``: its output may be quantized, and is where that completes the integers around a neighbour.
     ``same_grid``: it only moves or picks integers, so its output keeps the grid of its input.
     """
 
     reads: Reads
     writes: bool = False
+    gives: bool = False
     same_grid: bool = False
 
 
 @dataclass(frozen=True)
+class Grids:
+    """The grids chosen for tensors of the float model, by name, and the layers that read them as integers: by node
+    name, the activations each reads."""
+
+    activations: Mapping[str, QParams]
+    weights: Mapping[str, QParams]
+    layers: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class SideFile:
+    """A file of grids that a target's own tools want beside the float model: what its name ends in, and its text."""
+
+    suffix: str
+    write: Callable[[Grids], str]
+
+
+@dataclass(frozen=True)
 class Backend:
-    """``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
-    ``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
+    """``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
     ``refuses``: operators left in float, with the reason a user reads;
+    ``per_channel``: whether a weight has a grid for every output channel, or one;
     ``products``: whether a MatMul of two activations is quantized;
     ``depthwise``: whether a convolution of one input channel a group is quantized;
+    ``build``: the engine's door, None for a target that is only simulated;
+    ``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
     ``opens_shapes``: the engine takes shapes that change from run to run;
     ``splits_bias``: a layer is integer only if it is quantized before the Add of its bias, and behind its activation;
     ``left_constants``: whether a MatMul whose constant is its first operand is quantized;
     ``concat``: the grids of a Concat that a Conv reads, where the usual ones give wrong answers;
     ``quantized_before``: operators that read integers on the grid of their result, for the same reason;
-    ``stores``: which inputs of operators that compute in float are stored as integers."""
+    ``stores``: which inputs of operators that compute in float are stored as integers;
+    ``side_file``: what the target's tools want beside the float model, if that is what they take."""
 
     name: str
     title: str
-    modules: tuple[str, ...]
-    extra: str
     rules: Mapping[str, Rule]
     activation: ActivationSchemes
     weight: Scheme
-    build: Callable[[onnx.ModelProto, Shapes], Engine]
     absorbs: frozenset[str] = frozenset()
     refuses: Mapping[str, str] = field(default_factory=dict)
+    per_channel: bool = True
     products: bool = True
     depthwise: bool = True
     splits_bias: bool = False
-    opens_shapes: bool = True
     left_constants: bool = True
     concat: ActivationSchemes | None = None
     quantized_before: frozenset[str] = frozenset()
     stores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     lowering: tuple["Pass", ...] = ()
+    build: Callable[[onnx.ModelProto, Shapes], Engine] | None = None
+    modules: tuple[str, ...] = ()
+    extra: str = ""
+    opens_shapes: bool = True
+    side_file: SideFile | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether there is no engine to build: the graph is computed by onnxruntime and proves numbers only."""
+        return self.build is None

@@ -16,10 +16,13 @@ from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
+from onnxq.graph import RECURRENT_OPS
 from onnxq.inputs import Array
+from onnxq.passes.fuse_silu import FuseSilu
 from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.quantize_bias import QuantizeBias
 from onnxq.passes.unfold_dequantize import UnfoldDequantize
+from onnxq.passes.widen_factors import WidenFactors
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _INTEGER_KERNELS = frozenset(
@@ -191,7 +194,7 @@ BACKEND = Backend(
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},
     splits_bias=True,
     left_constants=False,
-    stores={**dict.fromkeys(("LSTM", "GRU", "RNN"), (1, 2)), "Gather": (0,)},
-    lowering=(QuantizeBias(), GatherIntegers(), UnfoldDequantize()),
+    stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
+    lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),
     build=_build,
 )

@@ -203,12 +203,14 @@ def test_any_model_runs_in_openvino_and_is_taken_by_tensorrt(path: Path) -> None
     results = quantize(path, feeds, backend=("openvino", "tensorrt"), options=Options(build=False))
     sample = next(iter(open_samples(feeds, input_specs(source)).batches(1))).feeds
     shapes = {name: array.shape for name, array in sample.items()}
-    wanted = Session(source).run(sample)
+    wanted: dict[str, Any] = Session(source).run(sample)
     for backend in ("openvino", "tensorrt"):
-        engine = backend_of(backend).build(results[backend].model, shapes)
+        build = backend_of(backend).build
+        assert build is not None
+        engine = build(results[backend].model, shapes)
         reading = engine.read_back()
         assert any(layer.precision == "int8" for layer in reading.layers)
-        made = engine.run(sample) if reading.executed else run(results[backend].model, **sample)
+        made: dict[str, Any] = engine.run(sample) if reading.executed else run(results[backend].model, **sample)
         # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
         assert any(
             sqnr_db(wanted[name], made[name]) > 20 if np.ptp(wanted[name]) else np.allclose(wanted[name], made[name])

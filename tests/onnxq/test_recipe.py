@@ -11,6 +11,7 @@ import yaml
 from onnxq.errors import RecipeError
 from onnxq.facts import plain
 from onnxq.passes import (
+    BalanceActivations,
     Calibrate,
     FoldBatchNorm,
     FoldConstants,
@@ -36,7 +37,8 @@ class Mine:
 
 def test_the_default_recipe() -> None:
     assert [type(step) for step in load_recipe("default").passes] == [
-        FoldConstants, FoldBatchNorm, FoldGemmFactors, PlanIntegers, Calibrate, RoundWeights, InsertQdq,
+        FoldConstants, FoldBatchNorm, FoldGemmFactors, BalanceActivations, PlanIntegers, Calibrate, RoundWeights,
+        InsertQdq,
     ]  # fmt: skip
 
 

@@ -59,7 +59,6 @@ WEIGHTS = {
 }
 IMAGE = Pattern("", WEIGHTS, {"x": normal(4, 32, 12, 12, seed=9)}, "float[N,32,12,12] x")
 ROWS = replace(IMAGE, outputs="float[N,M] y")
-DEPTHWISE = {"tensorrt": {"dw": "depthwise"}}
 DECONVOLUTION = {"onnxruntime": {"up1": "no integer kernel"}, "tensorrt": {"up1": "deconv"}}
 ONE = "[one] a = Conv<pads=[1,1,1,1]>(x, w) b = Relu(a)"
 SILU = "[one] a = Conv<pads=[1,1,1,1]>(x, w) as = Sigmoid(a) b = Mul(a, as)"
@@ -77,7 +76,6 @@ PATTERNS: dict[str, str | Pattern] = {
         IMAGE,
         body="""[grow1] a = Conv(x, grow) b = Clip(a, zero, six) [dw] c = Conv<group=64, pads=[1,1,1,1]>(b, deep)
         d = Clip(c, zero, six) [shrink1] e = Conv(d, shrink) [add] f = Add(e, x) [last] y = Conv(f, t)""",
-        floats=DEPTHWISE,
     ),
     "concat_of_unequal_ranges": replace(
         IMAGE,
@@ -99,7 +97,6 @@ PATTERNS: dict[str, str | Pattern] = {
         [dw] e = Conv<group=16, pads=[1,1,1,1]>(d, deep16) [three] f = Conv(e, point) g = Relu(f)
         j = Concat<axis=1>(p, g) r = Reshape(j, groups) s = Transpose<perm=[0,2,1,3,4]>(r) z = Reshape(s, image)
         [four] y = Conv(z, t)""",
-        floats=DEPTHWISE,
     ),
     "focus": """a = Slice(x, even, end, hw, step) b = Slice(x, odd, end, hw, step) j = Concat<axis=1>(a, b)
         [one] c = Conv(j, wide) d = Relu(c) [two] y = Conv(d, t)""",
@@ -146,7 +143,7 @@ PATTERNS: dict[str, str | Pattern] = {
     "grouped_transposed_convolution": replace(
         IMAGE,
         body=f"{ONE} [up1] c = ConvTranspose<strides=[2,2], group=2>(b, grouped) d = Relu(c) [two] y = Conv(d, t)",
-        floats={**DECONVOLUTION, "openvino": {"up1": "f32"}},
+        floats={**DECONVOLUTION, "openvino": {"up1": "f32"}, "portable": {"up1": "no integer kernel"}},
     ),
 }  # fmt: skip
 

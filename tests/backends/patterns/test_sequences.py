@@ -119,7 +119,7 @@ BLOCKS = {
         i = Reciprocal(s) q = Mul(x, i) n = Mul(q, gamma) [g1] a = MatMul(n, gate) b = Sigmoid(a) c = Mul(a, b)
         [f1] d = MatMul(n, up) h = Mul(c, d) [f2] k = MatMul(h, down) y = Add(k, x)""",
 }
-FUSED = {"rms_norm_and_gated_silu": {"openvino": {"f2": "subgraph"}}}
+FUSED = {"rms_norm_and_gated_silu": {"openvino": {"f2": "subgraph"}, "portable": {}}}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -77,7 +77,6 @@ PATTERNS = {
         inputs="float[N,32,L] x",
         outputs="float[N,C,M] y",
         feeds={"x": normal(4, 32, 40, seed=9)},
-        floats={"tensorrt": {"dw": "depthwise"}},
     ),
     "one_dimension_with_stride": replace(
         IMAGE,

@@ -133,6 +133,7 @@ def _tell_reduced_range(spaces: Sequence[Workspace], asked: Sequence[Backend]) -
 
 def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
     proof = Proof(base.source, base.samples)
+    proof.ask()  # a model that cannot run is refused before any work
     for done, step in enumerate(steps):
         base.progress("prepare", done, len(steps))
         run(base, step, proof)
@@ -178,17 +179,19 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
 
 def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
     side_file, delivery = space.backend.side_file, None
-    for step in (*steps, *space.backend.lowering):
+    for step in steps:
         if side_file is not None and isinstance(step, InsertQdq) and delivery is None:
             _check_order(space, step)
             delivery = deliver(space, space.graph.copy(), side_file)
+        run(space, step)
+    if all(node.op != "DequantizeLinear" for node in space.graph.nodes):
+        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
+    for step in space.backend.lowering:
         run(space, step)
     ops = {node.name: node.op for node in space.graph.nodes}
     for name, reason in space.plan.floats.items():
         space.ledger.add("float", "plan", name, reason, ops.get(name, ""))
     model = space.model()
-    if all(node.op_type != "DequantizeLinear" for node in model.graph.node):
-        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
     return BackendResult(
         space.backend.name,
         space.backend.title,

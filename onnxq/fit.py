@@ -12,6 +12,7 @@ from onnxq.scheme import ActivationSchemes, Integers, QParams, Range, Scheme, qp
 from onnxq.workspace import RoundedWeight
 
 TOLERANCE = 1e-6  # of a scale that is computed again, in float32
+COARSER = (1.05, 1.25, 1.5, 2.1)
 
 
 @dataclass(frozen=True)
@@ -93,10 +94,16 @@ def _shift(learned: Scheme, scheme: Scheme) -> int:
 
 
 def _steps(learned: QParams, made: QParams) -> str:
+    """What becomes of the resolution, in few words, so that tensors of one fate are counted together."""
     ratio = float(np.max(made.scale)) / float(np.max(learned.scale))
-    if abs(ratio - 1) < 0.02:
-        return "its steps are as wide but shifted"
-    return f"its steps are {ratio:.3g} times as wide" if ratio > 1 else f"its steps are {1 / ratio:.3g} times finer"
+    if ratio < 0.98:
+        return "its steps are finer"
+    bound = next((bound for bound in COARSER if ratio <= bound), None)
+    return (
+        f"its steps are up to {bound:g} times as wide"
+        if bound is not None
+        else f"its steps are {ratio:.0f} times wider"
+    )
 
 
 def fit_weight(learned: LearnedWeight, scheme: Scheme) -> RoundedWeight | None:

@@ -94,10 +94,10 @@ class Unquantizer:
         if node.domain not in DOMAINS:
             return None
         if node.op in EXPANSIONS:
-            return expand(node, self.names, self.opset)
+            return expand(node, self.names)
         if node.op in INTEGER_OPS or node.op in FUSED_OPS:
             self.note("changed", node.name, "dynamic quantization: its activation had no grid to keep", node.op)
-            return expand_dynamic(graph, node, self.names, self.opset)
+            return expand_dynamic(graph, node, self.names)
         if node.op == "QuantizeLinear":
             return self._quantize(graph, node)
         if node.op == "DynamicQuantizeLinear":

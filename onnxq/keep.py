@@ -104,8 +104,7 @@ def _leave_float(space: Workspace, tensors: set[str]) -> None:
                 f"{space.backend.title} wants integers behind the node that makes it, for which the model given has "
                 "no grid; calibrate it with --data (samples=)",
             )
-    reasons = {tensor: f"its activation {tensor!r} has no grid in the model given" for tensor in tensors}
-    space.plan = space.plan.without(reasons)
+    space.plan = space.plan.without(dict.fromkeys(tensors, "its activation has no grid in the model given"))
 
 
 def _tell_other_grids(space: Workspace, tensor: gs.Tensor, entry: Activation, params: QParams, lifted: Lifted) -> bool:

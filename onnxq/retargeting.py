@@ -13,6 +13,7 @@ from onnxq.backends import backend_of, require
 from onnxq.clock import Clock
 from onnxq.data.learned_noise import learned_noise
 from onnxq.errors import ModelError
+from onnxq.execute import Session
 from onnxq.fit import reals
 from onnxq.judge import Judge
 from onnxq.keep import keep_activations, keep_weights, only_integer_weights
@@ -69,7 +70,7 @@ def retarget(
             space.backend.name: _retarget(space, lifted, given, recipe, refit, samples is not None) for space in spaces
         }
     if options.build:
-        judge = Judge(lifted.model, data, None, progress, clock, given)
+        judge = Judge(lifted.model, data, None, progress, clock, _runnable(given, spaces))
         found = {name: judge(entry) for name, entry in found.items()}
     return Result(said, data.description, recipe.written(), found, dict(clock.seconds), task="retargeted, compared on")
 
@@ -82,6 +83,17 @@ def _samples(samples: Data | None, lifted: Lifted, options: Options) -> Samples:
         )
     ranges = {name: reals(entries[0].params) for name, entries in lifted.activations.items()}
     return Samples(learned_noise(inputs, ranges, options.samples, options.seed), inputs)
+
+
+def _runnable(given: onnx.ModelProto, spaces: Sequence[Workspace]) -> onnx.ModelProto | None:
+    """The model given, unless onnxruntime does not know its operators."""
+    try:
+        Session(given, optimize=False)
+    except ModelError as error:
+        for space in spaces:
+            space.ledger.add("warning", "judge", "graph", f"answers are not compared with the model given: {error}")
+        return None
+    return given
 
 
 def _retarget(

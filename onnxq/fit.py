@@ -6,6 +6,7 @@ Integers of the other sign are the same grid, shifted: ``(q - z) * s = ((q ± 12
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxq.lift import LearnedWeight
 from onnxq.scheme import ActivationSchemes, Integers, QParams, Range, Scheme, qparams
@@ -88,6 +89,12 @@ def exact(learned: QParams, scheme: Scheme) -> QParams | None:
     return replace(made, scale=learned.scale)
 
 
+def _along(params: QParams, rank: int) -> NDArray[np.float32]:
+    """The scales in a shape that broadcasts to the weight."""
+    axis = params.scheme.axis
+    return params.scale if axis is None else params.scale.reshape([-1 if a == axis else 1 for a in range(rank)])
+
+
 def _shift(learned: Scheme, scheme: Scheme) -> int:
     half = 1 << (learned.bits - 1)
     return (int(learned.signed) - int(scheme.signed)) * half
@@ -115,8 +122,9 @@ def fit_weight(learned: LearnedWeight, scheme: Scheme) -> RoundedWeight | None:
     zero = old.zero_point.astype(np.int64) + shift
     if zero.any() or not scheme.symmetric:
         return None
-    integers: Integers = (learned.integers.astype(np.int64) + shift).astype(scheme.dtype)
-    # A channel of zeros may have any scale, and engines refuse one of zero.
+    # A channel whose scale is zero is zero; engines refuse such a scale, and zero has any.
+    wide = learned.integers.astype(np.int64) + shift
+    integers: Integers = np.where(_along(old, wide.ndim) > 0, wide, 0).astype(scheme.dtype)
     scale = np.where(old.scale > 0, old.scale, 1).astype(np.float32)
     kept = replace(scheme, axis=old.scheme.axis, bits=old.scheme.bits)
     return RoundedWeight(integers, QParams(kept, np.asarray(scale), np.zeros(scale.shape, scheme.dtype)))

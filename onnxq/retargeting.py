@@ -15,6 +15,7 @@ from onnxq.data.learned_noise import learned_noise
 from onnxq.errors import ModelError
 from onnxq.execute import Session
 from onnxq.fit import reals
+from onnxq.fold_norms import fold_norms
 from onnxq.judge import Judge
 from onnxq.keep import keep_activations, keep_weights, only_integer_weights
 from onnxq.lift import Lifted, lift
@@ -29,7 +30,7 @@ from onnxq.samples import Data, Samples, input_specs, open_samples
 from onnxq.workspace import Progress, Workspace, silent
 
 RECIPE = Recipe((FoldConstants(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()))
-"""Float rewrites that change weights are not in it: the learned integers would be lost."""
+"""Without float rewrites that change weights, since integers would be lost; ``fold_norms`` keeps them."""
 
 
 def retarget(
@@ -64,6 +65,7 @@ def retarget(
         for note in lifted.notes:
             base.ledger.add(note.kind, note.stage, note.subject, note.reason, note.op_type)
         FoldConstants()(base)
+        lifted = fold_norms(base, lifted)
     with clock("retarget"):
         spaces = [base.fork(entry) for entry in backends]
         found = {

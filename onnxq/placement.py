@@ -28,6 +28,7 @@ from onnxq.graph import (
     sole_reader,
     subgraph_nodes,
 )
+from onnxq.nonlinear import function_behind
 from onnxq.plan import Activation, Edge, Plan, Weight
 from onnxq.scheme import Scheme
 
@@ -71,7 +72,7 @@ def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     _join_regions(graph, backend, wishes, sketch)
     _place_sums(graph, backend, wishes, sketch)
     _explain(graph, backend, wishes, sketch)
-    return _finish(sketch, backend)
+    return _finish(graph, sketch, backend)
 
 
 def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
@@ -130,11 +131,17 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
         and not any(is_constant(node.inputs[i]) for i in data_inputs(node))
     }
 
+    giving = {
+        node.name
+        for node in graph.nodes
+        if node.op in HEAVY_OPS and node.name not in sketch.floats and backend.rules[node.op].gives
+    }
+
     def integer(tensor: gs.Tensor) -> bool:
         if tensor.name in sketch.written or tensor.name in sketch.wanted:
             return True
         maker = _maker(graph, tensor, backend)
-        return maker is not None and maker.name in candidates
+        return maker is not None and (maker.name in candidates or maker.name in giving)
 
     def read_as_integer(tensor: gs.Tensor) -> bool:
         return any(
@@ -160,16 +167,13 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
 
 
 def _place_sums(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
-    """Sums that fuse into a layer: the edges that are integer anyway, or the branch that does not fuse."""
+    """Sums that fuse into a layer: the branch that does not fuse."""
     for node in graph.nodes:
-        reads = _rule(backend, node).reads
-        if reads not in (Reads.AVAILABLE, Reads.SKIP) or wishes.refusal(node):
+        if _rule(backend, node).reads is not Reads.SKIP or wishes.refusal(node):
             continue
         if any(is_constant(tensor) for tensor in node.inputs):
             continue
-        if reads is Reads.AVAILABLE:
-            sketch.want(node, [i for i, tensor in enumerate(node.inputs) if tensor.name in sketch.wanted])
-        elif partition_output(graph, node, backend).name in sketch.wanted:
+        if partition_output(graph, node, backend).name in sketch.wanted:
             sketch.want(node, _skip_branch(graph, node))
 
 
@@ -223,7 +227,8 @@ def _float_reason(graph: gs.Graph, node: gs.Node, backend: Backend) -> str:
     return f"{node.op}: not between integer layers on both sides"
 
 
-def _finish(sketch: _Sketch, backend: Backend) -> Plan:
+def _finish(graph: gs.Graph, sketch: _Sketch, backend: Backend) -> Plan:
+    tensors = graph.tensors()
     activations = {
         name: Activation(
             name,
@@ -231,6 +236,7 @@ def _finish(sketch: _Sketch, backend: Backend) -> Plan:
             sketch.grids.get(name, name),
             frozenset(sketch.wanted.get(name, ())),
             name in sketch.written,
+            function_behind(tensors[name]),
         )
         for name in {**sketch.wanted, **sketch.written}
         if name in sketch.written or sketch.wanted.get(name)

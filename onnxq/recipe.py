@@ -17,6 +17,7 @@ from typing import Any
 from onnxq.errors import RecipeError, unknown
 from onnxq.passes import (
     PASSES,
+    BalanceActivations,
     Calibrate,
     FoldBatchNorm,
     FoldConstants,
@@ -53,7 +54,15 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(
-        (FoldConstants(), FoldBatchNorm(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()),
+        (
+            FoldConstants(),
+            FoldBatchNorm(),
+            BalanceActivations(),
+            PlanIntegers(),
+            Calibrate(),
+            RoundWeights(),
+            InsertQdq(),
+        ),
     ),
 }
 

@@ -1,5 +1,6 @@
 """Rewrites, one per file, by the name recipes call them."""
 
+from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
@@ -9,11 +10,13 @@ from onnxq.passes.round_weights import RoundWeights
 from onnxq.workspace import Pass
 
 PASSES: dict[str, type[Pass]] = {
-    entry.name: entry for entry in (FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
+    entry.name: entry
+    for entry in (FoldConstants, FoldBatchNorm, BalanceActivations, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
 }
 
 __all__ = [
     "PASSES",
+    "BalanceActivations",
     "Calibrate",
     "FoldBatchNorm",
     "FoldConstants",

@@ -9,6 +9,7 @@ import numpy as np
 from onnxq.calibrators import CALIBRATORS, Calibrator
 from onnxq.errors import DataError, RecipeError, unknown
 from onnxq.execute import watch
+from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
 from onnxq.scheme import Range, qparams, same_grid
@@ -42,7 +43,7 @@ class Calibrate:
         found = {}
         for tensor, entry in workspace.plan.activations.items():
             statistics = workspace.statistics[entry.grid]
-            chosen = calibrator.range(statistics, entry.schemes)
+            chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(entry.through or ""))
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
                 _tell_clipping(workspace, tensor, statistics, chosen)

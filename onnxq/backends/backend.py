@@ -22,7 +22,6 @@ class Reads(Enum):
 
     ALWAYS = "always"  # a linear layer: it starts an integer region
     ENCLOSED = "enclosed"  # only where its neighbours on both sides are integer too
-    AVAILABLE = "available"  # where the tensor is quantized for another reader anyway
     SKIP = "skip"  # the branch of a residual sum that does not fuse into the layer before
 
 
@@ -31,11 +30,13 @@ class Rule:
     """What is quantized around one operator.
 
     ``writes``: its output must be quantized for the engine to choose an integer kernel.
+    ``gives``: its output may be quantized, and is where that completes the integers around a neighbour.
     ``same_grid``: it only moves or picks integers, so its output keeps the grid of its input.
     """
 
     reads: Reads
     writes: bool = False
+    gives: bool = False
     same_grid: bool = False
 
 

@@ -17,7 +17,9 @@ from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heav
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
 from onnxq.inputs import Array
+from onnxq.passes.fuse_silu import FuseSilu
 from onnxq.passes.quantize_bias import QuantizeBias
+from onnxq.passes.widen_factors import WidenFactors
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _INTEGER_KERNELS = frozenset(
@@ -188,6 +190,6 @@ BACKEND = Backend(
     absorbs=frozenset({"Relu", "Clip"}),
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},
     splits_bias=True,
-    lowering=(QuantizeBias(),),
+    lowering=(QuantizeBias(), FuseSilu(), WidenFactors()),
     build=_build,
 )

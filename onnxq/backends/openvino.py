@@ -178,21 +178,24 @@ def _build(model: onnx.ModelProto, shapes: Shapes) -> Engine:
     return build(model, shapes=shapes)
 
 
+_U8 = Scheme(signed=False, symmetric=True)
+_I8 = Scheme(signed=True, symmetric=True)
+_U8_SHIFTED = Scheme(signed=False, symmetric=False)
+
 BACKEND = Backend(
     name="openvino",
     title="OpenVINO",
     modules=("openvino",),
     extra="openvino",
     rules={
-        **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS)),
-        "Add": Rule(Reads.AVAILABLE),
+        **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS, gives=True)),
+        **dict.fromkeys(("Add", "AveragePool", "GlobalAveragePool"), Rule(Reads.ENCLOSED, writes=True)),
+        **dict.fromkeys(
+            ("MaxPool", "Flatten", "Reshape", "Squeeze"), Rule(Reads.ENCLOSED, writes=True, same_grid=True)
+        ),
     },
-    activation=ActivationSchemes(
-        non_negative=Scheme(signed=False, symmetric=True),
-        signed=Scheme(signed=True, symmetric=True),
-        lopsided=Scheme(signed=False, symmetric=False),
-    ),
-    weight=Scheme(signed=True, symmetric=True),
+    activation=ActivationSchemes(non_negative=_U8, signed=_I8, lopsided=_U8_SHIFTED),
+    weight=_I8,
     absorbs=frozenset({"Relu", "Clip"}),
     build=_build,
 )

@@ -245,7 +245,6 @@ BACKEND = Backend(
     weight=_I8,
     absorbs=frozenset({"Relu", "Clip"}),
     products=False,
-    depthwise=False,
     opens_shapes=False,
     build=_build,
 )

@@ -41,7 +41,7 @@ def readers(found: Plan) -> dict[str, list[str] | None]:
     ("backend", "wanted"),
     [
         ("onnxruntime", {"x": ["one"], "b": None, "c": None, "d": None}),
-        ("openvino", {"x": ["one"], "b": ["add", "two"], "d": ["three"]}),
+        ("openvino", {"x": ["one"], "b": ["add", "two"], "c": ["add"], "d": None}),
         ("tensorrt", {"x": ["one"], "b": ["add", "two"], "d": ["three"]}),
     ],
 )

@@ -9,6 +9,7 @@ from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine, Reading
 from onnxq.backends.timing import side_by_side
 from onnxq.cost import macs
+from onnxq.errors import EngineError
 from onnxq.inputs import Array, InputSpec
 
 
@@ -37,6 +38,8 @@ def build(
     inputs: Sequence[InputSpec],
 ) -> tuple[Engine, Built]:
     """The engine of ``quantized`` and what it did; ``feeds`` is what it will be fed. Raises EngineError."""
+    if backend.build is None:
+        raise EngineError(f"{backend.title} is simulated: onnxq has no door to an engine of it.")
     # Sizes that differ from sample to sample must stay open; a batch axis is fixed to the batch that runs.
     steady = all(isinstance(dim, int) for spec in inputs for dim in spec.shape[1:])
     shapes = {name: array.shape for name, array in feeds.items()}

@@ -96,7 +96,7 @@ def _activations(work: Lifting) -> dict[str, tuple[Learned, ...]]:
             work.note("warning", record.tensor.name, reason)
             continue
         if params.scheme.axis is not None:
-            work.note("warning", record.tensor.name, "an activation with a scale per channel: no engine here takes it")
+            work.note("warning", record.tensor.name, "its grid has a scale per channel, which no backend here wants")
         found.setdefault(record.tensor.name, []).append(Learned(params, edges, record.output))
     return {tensor: tuple(entries) for tensor, entries in found.items()}
 

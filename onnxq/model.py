@@ -175,8 +175,14 @@ def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     return proto
 
 
-def save_model(proto: onnx.ModelProto, path: Path) -> None:
-    """Write beside, then rename: a reader never sees half a file. Raises OutputError."""
+def model_bytes(proto: onnx.ModelProto, path: Path) -> bytes:
+    """What ``path`` will hold; the same model gives the same bytes. Raises OutputError."""
     if proto.ByteSize() > PROTOBUF_LIMIT:
         raise OutputError(f"{path}: the model is over 2 GiB, the limit of one ONNX file.")
-    write_file(path, proto.SerializeToString(deterministic=True))
+    found: bytes = proto.SerializeToString(deterministic=True)
+    return found
+
+
+def save_model(proto: onnx.ModelProto, path: Path) -> None:
+    """Write beside, then rename: a reader never sees half a file. Raises OutputError."""
+    write_file(path, model_bytes(proto, path))

@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxq.backends import backend_of, require
+from onnxq.backends.backend import Backend
 from onnxq.clock import Clock
+from onnxq.delivery import deliver
 from onnxq.errors import DataError, RecipeError
 from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
@@ -28,7 +30,7 @@ def quantize(
     model: ModelLike | Card,
     samples: Data | None = None,
     *,
-    backend: str | Sequence[str] | None = None,
+    backend: str | Backend | Sequence[str | Backend] | None = None,
     recipe: str | Path | Mapping[str, object] | Recipe | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
     test: Data | None = None,
@@ -38,8 +40,8 @@ def quantize(
     """Quantize ``model`` for one backend or several, with one calibration, and judge what came of it.
 
     ``samples`` calibrate; ``test`` (by default the same) judge, with ``metric`` where they carry labels. ``backend``
-    is ``onnxruntime`` unless it or the recipe says otherwise. A card brings all of these, and what is given replaces
-    its own. Raises OnnxqError for whatever the user can mend.
+    is ``onnxruntime`` unless it or the recipe says otherwise, and may be a ``Backend`` of your own. A card brings all
+    of these, and what is given replaces its own. Raises OnnxqError for whatever the user can mend.
     """
     said = model.name if isinstance(model, Card) else str(model) if isinstance(model, str | Path) else "model"
     if isinstance(model, Card):
@@ -51,8 +53,7 @@ def quantize(
     clock = Clock()
     with clock("prepare"):
         written = options.applied(load_recipe(recipe or "default"))
-        names = [backend] if isinstance(backend, str) else list(backend or written.backends or ["onnxruntime"])
-        backends = [backend_of(name) for name in dict.fromkeys(names)]
+        backends = _backends(backend or written.backends or "onnxruntime")
         if options.build:
             for entry in backends:
                 require(entry)
@@ -72,9 +73,19 @@ def quantize(
     if options.build:
         tests = data if test is None else open_samples(test, inputs, preprocessing=options.preprocessing)
         judge = Judge(source, tests, metric, progress, clock)
-        found = {name: judge(entry) for name, entry in found.items()}
+        found = {space.backend.name: judge(space.backend, found[space.backend.name]) for space in spaces}
     smoke_test = isinstance(samples, str) and samples == "random"  # an array compares by element
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
+
+
+def _backends(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
+    """Each once. Raises RecipeError for a name that is none, or that two of them have."""
+    found: dict[str, Backend] = {}
+    for entry in [wanted] if isinstance(wanted, str | Backend) else wanted:
+        backend = backend_of(entry) if isinstance(entry, str) else entry
+        if found.setdefault(backend.name, backend) is not backend:
+            raise RecipeError(f"two backends are named {backend.name!r}, and results go by name. Rename one.")
+    return list(found.values())
 
 
 def _from_card(
@@ -146,7 +157,11 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
 
 def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
     """The remaining passes, the backend's lowering, and what came of it."""
+    side_file, delivery = space.backend.side_file, None
     for step in (*steps, *space.backend.lowering):
+        if side_file is not None and isinstance(step, InsertQdq) and delivery is None:
+            _check_order(space, step)
+            delivery = deliver(space, space.graph.copy(), side_file)
         run(space, step)
     ops = {node.name: node.op for node in space.graph.nodes}
     for name, reason in space.plan.floats.items():
@@ -164,4 +179,6 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         space.weights,
         space.source.ByteSize(),
         model.ByteSize(),
+        simulated=space.backend.simulated,
+        delivery=delivery,
     )

@@ -93,7 +93,7 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
     if where is not None:
         # Engines compute a batch of matrices in integers with one scale for all of it, or wrongly.
         batched = node.op == "MatMul" and len(node.inputs[where.index].shape) > 2
-        scheme = backend.weight.along(None if batched else where.out_axis)
+        scheme = backend.weight.along(where.out_axis if backend.per_channel and not batched else None)
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
     if rule.writes or (node.op == "MatMul" and backend.splits_bias and _feeds_bias(graph, node)):
         sketch.written[partition_output(graph, node, backend).name] = None

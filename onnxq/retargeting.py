@@ -73,7 +73,7 @@ def retarget(
         }
     if options.build:
         judge = Judge(lifted.model, data, None, progress, clock, _runnable(given, spaces))
-        found = {name: judge(entry) for name, entry in found.items()}
+        found = {name: judge(backend_of(name), entry) for name, entry in found.items()}
     return Result(said, data.description, recipe.written(), found, dict(clock.seconds), task="retargeted, compared on")
 
 

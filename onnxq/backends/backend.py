@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from onnxq.backends.engine import Engine
-from onnxq.scheme import ActivationSchemes, Scheme
+from onnxq.scheme import ActivationSchemes, QParams, Scheme
 
 if TYPE_CHECKING:
     from onnxq.workspace import Pass
@@ -41,27 +41,55 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Grids:
+    """The grids chosen for tensors of the float model, by name, and the layers that read them as integers: by node
+    name, the activations each reads."""
+
+    activations: Mapping[str, QParams]
+    weights: Mapping[str, QParams]
+    layers: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class SideFile:
+    """A file of grids that a target's own tools want beside the float model: what its name ends in, and its text."""
+
+    suffix: str
+    write: Callable[[Grids], str]
+
+
+@dataclass(frozen=True)
 class Backend:
-    """``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
-    ``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
+    """``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
     ``refuses``: operators left in float, with the reason a user reads;
+    ``per_channel``: whether a weight has a grid for every output channel, or one;
     ``products``: whether a MatMul of two activations is quantized;
     ``depthwise``: whether a convolution of one input channel a group is quantized;
+    ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias;
+    ``build``: the engine's door, None for a target that is only simulated;
+    ``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
     ``opens_shapes``: the engine takes shapes that change from run to run;
-    ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias."""
+    ``side_file``: what the target's tools want beside the float model, if that is what they take."""
 
     name: str
     title: str
-    modules: tuple[str, ...]
-    extra: str
     rules: Mapping[str, Rule]
     activation: ActivationSchemes
     weight: Scheme
-    build: Callable[[onnx.ModelProto, Shapes], Engine]
     absorbs: frozenset[str] = frozenset()
     refuses: Mapping[str, str] = field(default_factory=dict)
+    per_channel: bool = True
     products: bool = True
     depthwise: bool = True
     splits_bias: bool = False
-    opens_shapes: bool = True
     lowering: tuple["Pass", ...] = ()
+    build: Callable[[onnx.ModelProto, Shapes], Engine] | None = None
+    modules: tuple[str, ...] = ()
+    extra: str = ""
+    opens_shapes: bool = True
+    side_file: SideFile | None = None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether there is no engine to build: the graph is computed by onnxruntime and proves numbers only."""
+        return self.build is None

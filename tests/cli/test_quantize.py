@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import onnxq
+from onnxq.backends import TARGETS
 from onnxq.calibrators import CALIBRATORS
 from onnxq.models.card import load_card
 
@@ -381,7 +382,7 @@ def test_starting_loads_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("onnxq quantize m.onnx --backend ", set(BACKENDS)),
+        ("onnxq quantize m.onnx --backend ", {*BACKENDS, *TARGETS}),
         ("onnxq quantize m.onnx --backend op", {"openvino"}),
         ("onnxq quantize m.onnx --calibrator ", set(CALIBRATORS)),
         ("onnxq quan", {"quantize"}),
@@ -399,7 +400,7 @@ def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
     from onnxq.cli import quantize
 
-    assert list(backends.BACKENDS) == quantize._backends()
+    assert [*backends.BACKENDS, *TARGETS] == quantize._backends()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
 
 
@@ -455,3 +456,24 @@ def test_a_card_of_the_user_s_own(command: Command, folder: Path) -> None:
     done = command("quantize", "mine", "--json", "facts.json", "--no-build")
     assert done.returncode == 0, done.stderr
     assert [*map(list, json.loads((folder / "facts.json").read_text())["recipe"])][1] == ["plan"]
+
+
+def test_what_a_target_takes_is_written_beside_the_float_model(command: Command, folder: Path) -> None:
+    done = command(*TINY, "--backend", "snpe", "--out", "out/m.onnx", "--json", "facts.json")
+    assert done.returncode == 0 and "simulated, not built" in done.stdout
+    names = ["m.onnx", "m.encodings.json", "m.simulated.onnx"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == sorted(names)
+    entry = json.loads((folder / "facts.json").read_text())["backends"]["snpe"]
+    assert [Path(file).name for file in entry["files"]] == names
+    assert entry["simulated"] is True and entry["engine"] is None
+    assert entry["accuracy"]["graph"] and not entry["accuracy"]["engine"]
+    assert not kept(folder / "out/m.onnx") and kept(folder / "out/m.simulated.onnx")
+
+
+def test_a_file_beside_the_float_model_is_checked_before_the_work(command: Command, folder: Path) -> None:
+    (folder / "m.simulated.onnx").mkdir()
+    taken = command(*TINY, "--backend", "snpe", "--out", "m.onnx")
+    assert taken.returncode == 2 and "m.simulated.onnx: is a folder" in taken.stderr
+    twice = command(*TINY, "--backend", "snpe", "--out", "n.onnx", "--json", "n.encodings.json")
+    assert twice.returncode == 2 and "n.encodings.json: is read or written already" in twice.stderr
+    assert not list(folder.glob("n.*"))

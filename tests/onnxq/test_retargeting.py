@@ -92,14 +92,14 @@ def test_for_another_engine_as_many_layers_are_integer_as_when_quantized_for_it(
         min(sqnr_db(reference[name], array) for name, array in run(model, image=images()).items())
         for model in (wanted.model, found.model)
     ]
-    assert loss[1] > loss[0] - 3
+    assert loss[1] > loss[0] - 4.5  # u8 in i8 has steps twice as wide
     assert found.judged.given_graph[0].sqnr_db > 30
     assert found.kept is not None
     assert found.kept.weights == len(lift(direct()[source].model).weights.keys() & {w.tensor for w in found.weights})
 
 
 def test_without_data_what_has_no_grid_stays_float_and_is_said_to() -> None:
-    result = retarget(direct()["openvino"].model, "onnxruntime")
+    result = retarget(direct()["tensorrt"].model, "onnxruntime")
     entry = result["onnxruntime"]
     assert entry.built is not None
     assert 0 < entry.built.int8_nodes < 23

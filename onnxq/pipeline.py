@@ -17,7 +17,7 @@ from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
-from onnxq.passes import Calibrate, InsertQdq, RoundWeights
+from onnxq.passes import Calibrate, CastFloat, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite
 from onnxq.recipe import Recipe, load_recipe
@@ -54,6 +54,7 @@ def quantize(
     with clock("prepare"):
         written = options.applied(load_recipe(recipe or "default"))
         backends = _backends(backend or written.backends or "onnxruntime")
+        _refuse_floats(written, backends)
         if options.build:
             for entry in backends:
                 require(entry)
@@ -86,6 +87,13 @@ def _backends(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
         if found.setdefault(backend.name, backend) is not backend:
             raise RecipeError(f"two backends are named {backend.name!r}, and results go by name. Rename one.")
     return list(found.values())
+
+
+def _refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
+    """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
+    for step in recipe.passes:
+        if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
+            raise RecipeError(f"float: no {step.to.upper()} (--float): {backends[0].fp32_reason}. Leave it out.")
 
 
 def _from_card(
@@ -181,4 +189,5 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         model.ByteSize(),
         simulated=space.backend.simulated,
         delivery=delivery,
+        stand_in=space.stand_in,
     )

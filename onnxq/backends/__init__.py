@@ -9,7 +9,7 @@ from onnxq.backends import targets
 from onnxq.backends.backend import Backend
 from onnxq.errors import EngineMissing, RecipeError, unknown
 
-BACKENDS = ("onnxruntime", "openvino", "tensorrt")
+BACKENDS = ("onnxruntime", "openvino", "tensorrt", "portable")
 """Those with an engine, which is built and read back."""
 
 TARGETS = tuple(sorted(module.name for module in pkgutil.iter_modules(targets.__path__)))

@@ -190,6 +190,7 @@ BACKEND = Backend(
     absorbs=frozenset({"Relu", "Clip"}),
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},
     splits_bias=True,
+    fp32_reason="onnxruntime has next to no kernels for 16-bit floats on the CPU",
     lowering=(QuantizeBias(), FuseSilu(), WidenFactors()),
     build=_build,
 )

@@ -186,6 +186,7 @@ BACKEND = Backend(
     name="openvino",
     title="OpenVINO",
     modules=("openvino",),
+    fp32_reason="OpenVINO itself chooses how to compute what stays float, by its INFERENCE_PRECISION_HINT",
     extra="openvino",
     rules={
         **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS, gives=True)),

@@ -53,8 +53,8 @@ def quantize(
     clock = Clock()
     with clock("prepare"):
         written = options.applied(load_recipe(recipe or "default"))
-        backends = _backends(backend or written.backends or "onnxruntime")
-        _refuse_floats(written, backends)
+        backends = backends_of(backend or written.backends or "onnxruntime")
+        refuse_floats(written, backends)
         if options.build:
             for entry in backends:
                 require(entry)
@@ -79,7 +79,7 @@ def quantize(
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
 
 
-def _backends(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
+def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
     """Each once. Raises RecipeError for a name that is none, or that two of them have."""
     found: dict[str, Backend] = {}
     for entry in [wanted] if isinstance(wanted, str | Backend) else wanted:
@@ -89,7 +89,7 @@ def _backends(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
     return list(found.values())
 
 
-def _refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
+def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
     """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
     for step in recipe.passes:
         if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):

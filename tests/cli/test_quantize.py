@@ -416,9 +416,9 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
 
 def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
-    from onnxq.cli import quantize
+    from onnxq.cli import outputs, quantize
 
-    assert [*backends.BACKENDS, *TARGETS] == quantize._backends()
+    assert [*backends.BACKENDS, *TARGETS] == outputs.backend_choices()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
 
 

@@ -1,11 +1,13 @@
 """A learned grid is kept where another can express it, and else its range is."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from onnxq.fit import exact, fit_activation, fit_weight, from_zero, reals
 from onnxq.lift import LearnedWeight
-from onnxq.scheme import ActivationSchemes, QParams, Scheme
+from onnxq.scheme import ActivationSchemes, QParams, Scheme, Steps
 
 I8, U8 = Scheme(signed=True, symmetric=True), Scheme(signed=False, symmetric=False)
 FROM_ZERO = Scheme(signed=False, symmetric=True)
@@ -83,6 +85,7 @@ def test_a_relu_fuses_only_into_a_grid_from_zero() -> None:
     assert float(reals(clip.params).high) == pytest.approx(12.7)
     assert "so that the Clip fuses" in clip.reason
     assert from_zero(relu, U8, "Relu") is relu
+    assert from_zero(fit, I8, "Relu") is fit  # there is none from zero
 
 
 INTEGERS = np.array([[-128, 3], [0, 127]], np.int8)
@@ -99,6 +102,24 @@ def test_weights_keep_their_integers(zero: int, dtype: type[np.integer], shift: 
     assert np.array_equal(kept.integers, INTEGERS * [[1], [0]])  # no scale, no value
     assert np.array_equal(kept.params.scale, np.array([0.1, 1], np.float32))  # engines refuse a scale of zero
     assert kept.params.scheme == I8.along(0)
+
+
+def test_weights_keep_their_zero_points_where_the_target_has_them() -> None:
+    params = QParams(Scheme(signed=False, symmetric=False), np.array(0.1, np.float32), np.array(100, np.uint8))
+    learned = LearnedWeight(np.array([0, 100, 255], np.uint8), params)
+    kept = fit_weight(learned, U8)
+    assert kept is not None
+    assert np.array_equal(kept.integers, learned.integers)
+    assert kept.params.zero_point == 100
+
+
+@pytest.mark.parametrize(("scale", "possible"), [(0.25, True), (0.1, False)])
+def test_steps_that_must_be_powers_of_two(scale: float, possible: bool) -> None:
+    params = QParams(I8, np.array(scale, np.float32), np.array(0, np.int8))
+    scheme = replace(I8, steps=Steps.POWER_OF_TWO)
+    assert (fit_weight(LearnedWeight(INTEGERS, params), scheme) is not None) == possible
+    assert (exact(params, scheme) is not None) == possible
+    assert exact(params, replace(I8, steps=Steps.LOGARITHMIC)) is None
 
 
 @pytest.mark.parametrize(

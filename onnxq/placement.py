@@ -33,7 +33,7 @@ from onnxq.nonlinear import function_behind
 from onnxq.plan import Activation, Edge, Plan, Weight
 from onnxq.reasons import float_reason
 from onnxq.scheme import Scheme
-from onnxq.stored import AXIS, stored_weights
+from onnxq.stored_weights import AXIS, stored_weights
 from onnxq.tails import before_a_layer, is_expectation
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")

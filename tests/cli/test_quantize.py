@@ -269,7 +269,7 @@ def test_what_stays_float_is_16_bit_where_the_engine_takes_it(command: Command, 
 
 def test_weights_of_seven_bits_on_request(command: Command, folder: Path) -> None:
     for word, largest in (("--reduce-range", 63), ("--no-reduce-range", 127)):
-        assert command("quantize", *TINY, word, "--no-build", "-o", "q.onnx").returncode == 0
+        assert command(*TINY, word, "--no-build", "-o", "q.onnx").returncode == 0
         held = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(folder / "q.onnx").graph.initializer]
         assert max(int(np.abs(array.astype(int)).max()) for array in held if array.dtype == np.int8) == largest
 
@@ -424,9 +424,9 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
 
 def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
-    from onnxq.cli import quantize
+    from onnxq.cli import outputs, quantize
 
-    assert [*backends.BACKENDS, *TARGETS] == quantize._backends()
+    assert [*backends.BACKENDS, *TARGETS] == outputs.backend_choices()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
 
 

@@ -106,6 +106,22 @@ def quantize(
     keep_float: Annotated[
         list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
     ] = None,
+    float_type: Annotated[
+        str | None,
+        typer.Option(
+            "--float",
+            help="What stays float computes in fp32, fp16 or bf16 (TensorRT only). [default: fp32]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        typer.Option(
+            help="Weights of 7 bits, for CPUs without VNNI. [default: as this CPU needs]",
+            show_default=False,
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     build: Annotated[
         bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)
     ] = True,
@@ -136,6 +152,8 @@ def quantize(
         seed,
         build,
         parse_preprocessing(preprocess) if preprocess is not None else None,
+        float_type,
+        reduce_range,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = _places(out, card.name if card else Path(model).stem, names, json_file, report)

@@ -50,7 +50,8 @@ class Judge:
                     real = self._answers(engine, f"judge {backend.title} engine", 1)
                 except EngineError as error:
                     problem = str(error)
-            graph = self._answers(Session(result.model, optimize=False), f"judge {backend.title} graph", BATCH)
+            simulation = Session(result.stand_in or result.model, optimize=False)
+            graph = self._answers(simulation, f"judge {backend.title} graph", BATCH)
             return replace(result, built=built, judged=self._judged(graph, real), problem=problem)
 
     def _build(self, backend: Backend, model: onnx.ModelProto) -> tuple[Engine | None, Built | None, str | None]:

@@ -153,7 +153,8 @@ def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     with graphsurgeon_hushed():
         proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     copy_envelope(like, proto)
-    proto.ir_version = max(like.ir_version, 7)
+    needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
+    proto.ir_version = max(like.ir_version, needed, 7)
     return proto
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
+from onnxq.attention import is_cut_projection
 from onnxq.backends.backend import Backend, Reads, Rule
 from onnxq.detours import detour
-from onnxq.eligibility import dtype_name, integer_operands
+from onnxq.eligibility import dtype_name, integer_operands, undersized
 from onnxq.errors import Declined
 from onnxq.graph import (
     HEAVY_OPS,
@@ -33,7 +34,7 @@ from onnxq.plan import Activation, Edge, Plan, Weight
 from onnxq.reasons import float_reason
 from onnxq.scheme import Scheme
 from onnxq.stored import AXIS, stored_weights
-from onnxq.tails import before_a_layer, is_expectation
+from onnxq.tails import followed, is_expectation
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
@@ -54,8 +55,9 @@ class Wishes:
 
 @dataclass
 class _Sketch:
-    """A plan in the making."""
+    """A plan in the making. ``small`` are layers in which integers gain nothing, and why."""
 
+    small: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, set[Edge]] = field(default_factory=lambda: defaultdict(set))
     written: dict[str, None] = field(default_factory=dict)
     weights: dict[tuple[str, Scheme], set[Edge]] = field(default_factory=lambda: defaultdict(set))
@@ -69,12 +71,13 @@ class _Sketch:
 
 def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     """The plan of ``graph`` for ``backend``; nothing in the graph changes."""
-    sketch = _Sketch()
+    sketch = _Sketch(small=undersized(graph, backend))
     for node in graph.nodes:
         _place_layer(graph, node, backend, wishes, sketch)
     _join_regions(graph, backend, wishes, sketch)
     _place_sums(graph, backend, wishes, sketch)
     _store(graph, backend, wishes, sketch)
+    _share_grids(graph, backend, sketch)
     _explain(graph, backend, wishes, sketch)
     return detour(graph, backend, _finish(graph, sketch, backend))
 
@@ -90,6 +93,8 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
             raise Declined(reason)
         if is_expectation(node):
             raise Declined("it decodes: an expectation over a Softmax, such as that of a box's side")
+        if node.name in sketch.small:
+            raise Declined(sketch.small[node.name])
         activations = integer_operands(node, backend)
     except Declined as reason:
         sketch.floats[node.name] = str(reason)
@@ -99,7 +104,8 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
     if where is not None:
         # Engines compute a batch of matrices, or a weight on the left, with one scale for all of it, or wrongly.
         whole = node.op == "MatMul" and (len(node.inputs[where.index].shape) > 2 or where.index == 0)
-        scheme = backend.weight.along(where.out_axis if backend.per_channel and not whole else None)
+        whole |= not backend.per_channel or (backend.cuts_projections and is_cut_projection(node))
+        scheme = backend.weight.along(None if whole else where.out_axis)
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
     if rule.writes or (backend.splits_bias and _fuses_in_float(graph, node, backend)):
         sketch.written[partition_output(graph, node, backend).name] = None
@@ -184,7 +190,7 @@ def _place_sums(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sket
         if any(is_constant(tensor) for tensor in node.inputs):
             continue
         if partition_output(graph, node, backend).name in sketch.wanted:
-            sketch.want(node, _skip_branch(graph, node))
+            sketch.want(node, _skip_branch(graph, node, sketch))
 
 
 def _store(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
@@ -195,19 +201,39 @@ def _store(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -
             sketch.floats[node.name] = f"{node.op}: computes in float; its weights are stored as integers"
 
 
-def _skip_branch(graph: gs.Graph, node: gs.Node) -> list[int]:
-    """The inputs of a residual sum that do not fuse: all but the one made last by a layer of its own."""
+def _skip_branch(graph: gs.Graph, node: gs.Node, sketch: _Sketch) -> list[int]:
+    """The inputs of a residual sum that do not fuse: all but the one made last by an integer layer of its own."""
     order = {id(entry): i for i, entry in enumerate(graph.nodes)}
     makers = [producer(tensor) for tensor in node.inputs]
     fusing = [
         i
         for i, maker in enumerate(makers)
-        if maker is not None and maker.op in HEAVY_OPS and len(readers(node.inputs[i])) == 1
+        if maker is not None
+        and maker.op in HEAVY_OPS
+        and maker.name not in sketch.floats
+        and len(readers(node.inputs[i])) == 1
     ]
     if not fusing:
         return []
     last = max(fusing, key=lambda i: order.get(id(makers[i]), -1))
     return [i for i in range(len(node.inputs)) if i != last]
+
+
+def _share_grids(graph: gs.Graph, backend: Backend, sketch: _Sketch) -> None:
+    """One grid for what is integer before and behind a node that only moves values: that of a Concat's output, which
+    holds all of its inputs, else that of the input."""
+    for node in reversed(graph.nodes):
+        if not _moves_along(node, backend) or node.outputs[0].name not in sketch.wanted:
+            continue
+        result = node.outputs[0].name
+        sources = [node.inputs[i].name for i in data_inputs(node) if node.inputs[i].name in sketch.wanted]
+        for tensor, leader in ((s, result) for s in sources) if node.op == "Concat" else ((result, s) for s in sources):
+            sketch.grids.setdefault(tensor, sketch.grids.get(leader, leader))
+
+
+def _moves_along(node: gs.Node, backend: Backend) -> bool:
+    interpolates = node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest"
+    return _rule(backend, node).reads is Reads.ALONG and not interpolates
 
 
 def _rule(backend: Backend, node: gs.Node) -> Rule:
@@ -219,7 +245,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
     """A reason for every node that computes in float."""
     integer = {name for edges in sketch.wanted.values() for name, _ in edges}
     becoming = sketch.written.keys() | sketch.wanted.keys()
-    leading = before_a_layer(graph)
+    leading = followed(graph)
     for node in graph.nodes:
         for inner in subgraph_nodes(node):
             if inner.op in HEAVY_OPS:

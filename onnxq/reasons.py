@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import onnx_graphsurgeon as gs
 
-from onnxq.backends.backend import Backend
+from onnxq.backends.backend import Backend, Reads
 from onnxq.graph import is_output, subgraph_nodes
 
 
@@ -18,6 +18,6 @@ def float_reason(graph: gs.Graph, node: gs.Node, backend: Backend, leading: Coll
         return f"{node.op}: its result is an output of the model"
     if node.name not in leading:
         return f"{node.op}: follows the last linear layer, where scores and boxes are decoded"
-    if node.op not in backend.rules:
+    if node.op not in backend.rules or backend.rules[node.op].reads is Reads.ALONG:
         return f"{node.op}: left to {backend.title}, fused into a neighbour or in float"
     return f"{node.op}: a neighbour computes in float, so integers would only be converted back and forth"

@@ -43,7 +43,8 @@ class Judged:
 @dataclass(frozen=True)
 class BackendResult:
     """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did;
-    ``simulated``: there is no engine to build; ``delivery``: what the target's tools take, if not the graph."""
+    ``simulated``: there is no engine to build; ``delivery``: what the target's tools take, if not the graph;
+    ``stand_in``: what was judged in the graph's place, where onnxruntime cannot run it."""
 
     backend: str
     title: str
@@ -59,6 +60,7 @@ class BackendResult:
     problem: str | None = None
     simulated: bool = False
     delivery: Delivery | None = None
+    stand_in: onnx.ModelProto | None = None
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""

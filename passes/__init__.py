@@ -2,6 +2,7 @@
 
 from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
+from onnxq.passes.cast_float import CastFloat
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
 from onnxq.passes.fold_gemm_factors import FoldGemmFactors
@@ -21,6 +22,7 @@ PASSES: dict[str, type[Pass]] = {
         Calibrate,
         RoundWeights,
         InsertQdq,
+        CastFloat,
     )
 }
 
@@ -28,6 +30,7 @@ __all__ = [
     "PASSES",
     "BalanceActivations",
     "Calibrate",
+    "CastFloat",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldGemmFactors",

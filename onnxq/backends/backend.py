@@ -23,6 +23,7 @@ class Reads(Enum):
     ALWAYS = "always"  # a linear layer: it starts an integer region
     ENCLOSED = "enclosed"  # only where its neighbours on both sides are integer too
     SKIP = "skip"  # the branch of a residual sum that does not fuse into the layer before
+    ALONG = "along"  # none; but what is integer on both its sides has one grid there, so that integers pass through
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,31 @@ class SideFile:
 
 
 @dataclass(frozen=True)
+class LeastSize:
+    """What a layer must have for integers to gain anything: ``channels`` of a Conv on either side, ``width`` of a
+    matrix product (its K and its N), ``vector`` weights where the product has one row (GEMV) and so only reads them.
+
+    The first and the last layers of a model are exempt: no other layer would have to change its integers for them.
+    """
+
+    channels: int = 0
+    width: int = 0
+    vector: int = 0
+
+
+@dataclass(frozen=True)
 class Backend:
     """``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
     ``refuses``: operators left in float, with the reason a user reads;
     ``per_channel``: whether a weight has a grid for every output channel, or one;
     ``products``: whether a MatMul of two activations is quantized;
-    ``depthwise``: whether a convolution of one input channel a group is quantized;
+    ``least``: smaller layers stay in float;
+    ``cuts_projections``: a q, k, v projection that is one matrix product is cut in three, which only one scale for
+    all of its weight survives as integers;
+    ``floats``: the types that what stays float may have in the graph, with the operators that the engine lacks in
+    each; ``fp32_reason``: why it may have no others;
+    ``preparation``: float rewrites for this backend alone; ``lowering``: passes over its finished Q/DQ graph;
+    ``saturates``: whether weights of 8 bits overflow on this machine, so that they get 7 (``reduce_range``);
     ``build``: the engine's door, None for a target that is only simulated;
     ``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
     ``opens_shapes``: the engine takes shapes that change from run to run;
@@ -84,17 +104,22 @@ class Backend:
     refuses: Mapping[str, str] = field(default_factory=dict)
     per_channel: bool = True
     products: bool = True
-    depthwise: bool = True
+    least: LeastSize = LeastSize()
+    cuts_projections: bool = False
     splits_bias: bool = False
     left_constants: bool = True
     concat: ActivationSchemes | None = None
     quantized_before: frozenset[str] = frozenset()
     stores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    floats: Mapping[str, frozenset[str]] = field(default_factory=lambda: {"fp32": frozenset()})
+    fp32_reason: str = ""
+    preparation: tuple["Pass", ...] = ()
     lowering: tuple["Pass", ...] = ()
     build: Callable[[onnx.ModelProto, Shapes], Engine] | None = None
     modules: tuple[str, ...] = ()
     extra: str = ""
     opens_shapes: bool = True
+    saturates: Callable[[], bool] | None = None
     side_file: SideFile | None = None
 
     @property

@@ -5,14 +5,25 @@ CPUs of the x86 family without VNNI multiply pairs of such integers and add the 
 not; the names of CPU flags, which differ by system and by library, need not be known.
 """
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxq.backends.backend import Backend
+
+REDUCED_BITS = 7
 LENGTH = 64  # of the sum: enough for every kernel's widest block
 ROWS = 4
+
+
+def reduced(backend: Backend, wanted: bool | None) -> Backend:
+    """The backend with weights of 7 bits: where ``wanted``, or where None is said and this CPU needs it."""
+    if backend.saturates is None or wanted is False or not (wanted or backend.saturates()):
+        return backend
+    return replace(backend, weight=replace(backend.weight, bits=REDUCED_BITS))
 
 
 @cache

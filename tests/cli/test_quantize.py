@@ -27,7 +27,7 @@ TINY = ("quantize", "tiny.onnx", "--data", "data.npz")
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 OPTIONS = {
     *("--data", "--preprocess", "--samples", "--batch", "--seed"),
-    *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float"),
+    *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--json", "--report", "--quiet", "-q"),
     *("--help", "-h"),
 }
@@ -248,6 +248,24 @@ def test_four_bits_are_fifteen_values_and_cost_accuracy(command: Command, folder
     assert scores["graph"] < scores["fp32"] - 5
 
 
+def test_what_stays_float_is_16_bit_where_the_engine_takes_it(command: Command, folder: Path) -> None:
+    both = ("--backend", "tensorrt", "--backend", "openvino", "--no-build")
+    done = command("quantize", CARD, *both, "--float", "fp16", "-o", "q.{backend}.onnx", "--json", "facts.json")
+    assert done.returncode == 0, done.stderr
+    stored = {
+        name: {tensor.data_type for tensor in onnx.load(folder / f"q.{name}.onnx").graph.initializer}
+        for name in ("tensorrt", "openvino")
+    }
+    assert onnx.TensorProto.FLOAT16 in stored["tensorrt"] and onnx.TensorProto.FLOAT16 not in stored["openvino"]
+    ledger = json.loads((folder / "facts.json").read_text())["backends"]["openvino"]["ledger"]
+    assert [entry["reason"] for entry in ledger if entry["stage"] == "cast_float"] == [
+        "no FP16: OpenVINO itself chooses how to compute what stays float, by its INFERENCE_PRECISION_HINT"
+    ]
+    alone = command(*TINY, "--backend", "openvino", "--float", "bf16")
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "no BF16 (--float): OpenVINO itself chooses" in alone.stderr
+
+
 def test_excluded_nodes_and_operators_stay_float(command: Command, folder: Path) -> None:
     options = ("--exclude", "^/layers/layers.0/", "--keep-float", "Gemm", "--no-build", "--json", "facts.json")
     done = command("quantize", CARD, "-o", "q.onnx", *options)
@@ -382,7 +400,7 @@ def test_starting_loads_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("onnxq quantize m.onnx --backend ", {*BACKENDS, *TARGETS}),
+        ("onnxq quantize m.onnx --backend ", {*BACKENDS, "portable", *TARGETS}),
         ("onnxq quantize m.onnx --backend op", {"openvino"}),
         ("onnxq quantize m.onnx --calibrator ", set(CALIBRATORS)),
         ("onnxq quan", {"quantize"}),

@@ -9,7 +9,6 @@ from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine, Reading
 from onnxq.backends.timing import side_by_side
 from onnxq.cost import macs
-from onnxq.errors import EngineError
 from onnxq.inputs import Array, InputSpec
 
 
@@ -38,19 +37,17 @@ def build(
     inputs: Sequence[InputSpec],
 ) -> tuple[Engine, Built]:
     """The engine of ``quantized`` and what it did; ``feeds`` is what it will be fed. Raises EngineError."""
-    if backend.build is None:
-        raise EngineError(f"{backend.title} is simulated: onnxq has no door to an engine of it.")
     # Sizes that differ from sample to sample must stay open; a batch axis is fixed to the batch that runs.
     steady = all(isinstance(dim, int) for spec in inputs for dim in spec.shape[1:])
     shapes = {name: array.shape for name, array in feeds.items()}
     fixed = shapes if steady or not backend.opens_shapes else {}
-    engine = backend.build(quantized, fixed)
+    engine = backend.engine(quantized, fixed)
     reading = engine.read_back()
     work = macs(quantized, shapes)
     integer = {layer.node for layer in reading.layers if layer.precision == "int8"}
     total = sum(work.values())
     times: tuple[float | None, float | None] = (None, None)
     if reading.executed:
-        times = side_by_side(backend.build(source, fixed), engine, feeds)
+        times = side_by_side(backend.engine(source, fixed), engine, feeds)
     share = sum(count for name, count in work.items() if name in integer) / total if total else None
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)

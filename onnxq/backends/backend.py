@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from onnxq.backends.engine import Engine
+from onnxq.errors import EngineError
 from onnxq.scheme import ActivationSchemes, QParams, Scheme
 
 if TYPE_CHECKING:
@@ -126,3 +127,9 @@ class Backend:
     def simulated(self) -> bool:
         """Whether there is no engine to build: the graph is computed by onnxruntime and proves numbers only."""
         return self.build is None
+
+    def engine(self, model: onnx.ModelProto, shapes: Shapes) -> Engine:
+        """The model as the real engine builds it for inputs of ``shapes``. Raises EngineError where there is none."""
+        if self.build is None:
+            raise EngineError(f"{self.title} is simulated: onnxq has no door to an engine of it.")
+        return self.build(model, shapes)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import onnx
 
+from command import BACKENDS
 from onnxq import Options, quantize
-from onnxq.backends import BACKENDS, openvino, tensorrt
 from onnxq.backends import onnxruntime as ort
+from onnxq.backends import openvino, tensorrt
 from onnxq.backends.engine import Engine, Layer
 from onnxq.cost import macs
 from onnxq.errors import EngineError
@@ -34,7 +35,7 @@ DOORS: dict[str, tuple[str, Callable[[onnx.ModelProto, Shapes], Engine]]] = {
         "openvino",
         lambda model, shapes: openvino.build(model, shapes=shapes, precision_hint="default"),
     ),
-    "tensorrt-rtx": ("tensorrt", lambda model, shapes: tensorrt.BACKEND.build(model, shapes)),
+    "tensorrt-rtx": ("tensorrt", lambda model, shapes: tensorrt.BACKEND.engine(model, shapes)),
 }
 
 

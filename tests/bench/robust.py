@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import onnx
 
+from command import BACKENDS
 from corpus import CORPUS, FOLDER, MISSING, path_of
 from onnxq import OnnxqError, Options, quantize
-from onnxq.backends import BACKENDS, openvino, tensorrt
 from onnxq.backends import onnxruntime as ort
+from onnxq.backends import openvino, tensorrt
 from onnxq.backends.engine import Engine
 from onnxq.execute import Session
 from onnxq.inputs import Array, InputSpec, input_specs
@@ -29,7 +30,7 @@ Feeds = Mapping[str, Array]
 DOORS: dict[str, Callable[[onnx.ModelProto, Feeds], Engine]] = {
     "onnxruntime": lambda model, feeds: ort.build(model),
     "openvino": lambda model, feeds: openvino.build(model, shapes={name: a.shape for name, a in feeds.items()}),
-    "tensorrt": lambda model, feeds: tensorrt.BACKEND.build(model, {name: a.shape for name, a in feeds.items()}),
+    "tensorrt": lambda model, feeds: tensorrt.BACKEND.engine(model, {name: a.shape for name, a in feeds.items()}),
 }
 COUNT = 4
 LEAST_DB = 15.0

@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from onnxq.backends.backend import Backend
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, is_constant, layout
-from onnxq.tails import followed, preceded
+from onnxq.tails import after_a_layer, before_a_layer
 
 
 def integer_operands(node: gs.Node, backend: Backend) -> list[int]:
@@ -47,7 +47,7 @@ def _two_activations(node: gs.Node, backend: Backend) -> list[int]:
 
 def undersized(graph: gs.Graph, backend: Backend) -> dict[str, str]:
     """The layers in which integers gain nothing, and why. A model's first and last layers are not among them."""
-    inner = preceded(graph) & followed(graph)
+    inner = after_a_layer(graph) & before_a_layer(graph)
     layers = (node for node in graph.nodes if node.op in HEAVY_OPS and node.name in inner)
     return {node.name: reason for node in layers if (reason := _too_small(node, backend))}
 

@@ -133,6 +133,7 @@ def _tell_reduced_range(spaces: Sequence[Workspace], asked: Sequence[Backend]) -
 
 def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
     proof = Proof(base.source, base.samples)
+    proof.ask()  # a model that cannot run is refused before any work
     for done, step in enumerate(steps):
         base.progress("prepare", done, len(steps))
         run(base, step, proof)

@@ -34,7 +34,7 @@ from onnxq.plan import Activation, Edge, Plan, Weight
 from onnxq.reasons import float_reason
 from onnxq.scheme import Scheme
 from onnxq.stored import AXIS, stored_weights
-from onnxq.tails import followed, is_expectation
+from onnxq.tails import before_a_layer, is_expectation
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
@@ -76,8 +76,8 @@ def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
         _place_layer(graph, node, backend, wishes, sketch)
     _join_regions(graph, backend, wishes, sketch)
     _place_sums(graph, backend, wishes, sketch)
-    _store(graph, backend, wishes, sketch)
     _share_grids(graph, backend, sketch)
+    _store(graph, backend, wishes, sketch)
     _explain(graph, backend, wishes, sketch)
     return detour(graph, backend, _finish(graph, sketch, backend))
 
@@ -91,10 +91,10 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
             raise Declined(backend.refuses.get(node.op, f"{backend.title} has no integer {node.op}"))
         if reason := wishes.refusal(node):
             raise Declined(reason)
-        if is_expectation(node):
-            raise Declined("it decodes: an expectation over a Softmax, such as that of a box's side")
         if node.name in sketch.small:
             raise Declined(sketch.small[node.name])
+        if is_expectation(node):
+            raise Declined("it decodes: an expectation over a Softmax, such as that of a box's side")
         activations = integer_operands(node, backend)
     except Declined as reason:
         sketch.floats[node.name] = str(reason)
@@ -245,7 +245,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
     """A reason for every node that computes in float."""
     integer = {name for edges in sketch.wanted.values() for name, _ in edges}
     becoming = sketch.written.keys() | sketch.wanted.keys()
-    leading = followed(graph)
+    leading = before_a_layer(graph)
     for node in graph.nodes:
         for inner in subgraph_nodes(node):
             if inner.op in HEAVY_OPS:

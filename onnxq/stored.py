@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from onnxq.backends.backend import Backend
 from onnxq.eligibility import is_float32
 from onnxq.graph import is_constant
-from onnxq.tails import followed
+from onnxq.tails import before_a_layer
 
 AXIS = 1  # of the scales: gates and hidden units of a recurrent layer, columns of a table
 SMALLEST = 4096  # values; less than that saves nothing
@@ -23,7 +23,7 @@ def stored_weights(graph: gs.Graph, backend: Backend) -> Iterator[tuple[gs.Node,
 
     A table must serve a linear layer: one that is gathered while boxes are decoded holds anchors, not embeddings.
     """
-    leading = followed(graph)
+    leading = before_a_layer(graph)
     for node in graph.nodes:
         if node.op == "Gather" and (node.attrs.get("axis", 0) != 0 or node.name not in leading):
             continue

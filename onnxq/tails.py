@@ -7,29 +7,29 @@ from onnxq.graph import HEAVY_OPS, RECURRENT_OPS, layout, producer, readers, sub
 MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 
 
-def preceded(graph: gs.Graph) -> frozenset[str]:
+def before_a_layer(graph: gs.Graph) -> set[str]:
+    """Names of the nodes whose results reach a linear layer or a recurrent one, in bodies of If and Loop too."""
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        onward = [reader for tensor in node.outputs for reader, _ in readers(tensor)]
+        if any(_is_layer(reader) or reader.name in found for reader in onward):
+            found.add(node.name)
+    return found
+
+
+def _is_layer(node: gs.Node) -> bool:
+    heavy = node.op in HEAVY_OPS and not is_expectation(node)
+    return heavy or node.op in RECURRENT_OPS or any(inner.op in HEAVY_OPS for inner in subgraph_nodes(node))
+
+
+def after_a_layer(graph: gs.Graph) -> set[str]:
     """Names of the nodes that have a linear layer before them."""
     found: set[str] = set()
     for node in graph.nodes:
         makers = (maker for tensor in node.inputs for maker in tensor.inputs)
         if any(maker.op in HEAVY_OPS or maker.name in found for maker in makers):
             found.add(node.name)
-    return frozenset(found)
-
-
-def followed(graph: gs.Graph) -> frozenset[str]:
-    """Names of the nodes that have a linear layer or a recurrent one behind them, in bodies of If and Loop too."""
-    found: set[str] = set()
-    for node in reversed(graph.nodes):
-        onward = [reader for tensor in node.outputs for reader, _ in readers(tensor)]
-        if any(_is_layer(reader) or reader.name in found for reader in onward):
-            found.add(node.name)
-    return frozenset(found)
-
-
-def _is_layer(node: gs.Node) -> bool:
-    heavy = node.op in HEAVY_OPS and not is_expectation(node)
-    return heavy or node.op in RECURRENT_OPS or any(inner.op in HEAVY_OPS for inner in subgraph_nodes(node))
+    return found
 
 
 def is_expectation(node: gs.Node) -> bool:

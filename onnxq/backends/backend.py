@@ -82,6 +82,7 @@ class Backend:
     ``least``: smaller layers stay in float;
     ``cuts_projections``: a q, k, v projection that is one matrix product is cut in three, which only one scale for
     all of its weight survives as integers;
+    ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias;
     ``floats``: the types that what stays float may have in the graph, with the operators that the engine lacks in
     each; ``fp32_reason``: why it may have no others;
     ``preparation``: float rewrites for this backend alone; ``lowering``: passes over its finished Q/DQ graph;
@@ -108,13 +109,13 @@ class Backend:
     least: LeastSize = LeastSize()
     cuts_projections: bool = False
     splits_bias: bool = False
+    floats: Mapping[str, frozenset[str]] = field(default_factory=lambda: {"fp32": frozenset()})
+    fp32_reason: str = ""
+    preparation: tuple["Pass", ...] = ()
     left_constants: bool = True
     concat: ActivationSchemes | None = None
     quantized_before: frozenset[str] = frozenset()
     stores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    floats: Mapping[str, frozenset[str]] = field(default_factory=lambda: {"fp32": frozenset()})
-    fp32_reason: str = ""
-    preparation: tuple["Pass", ...] = ()
     lowering: tuple["Pass", ...] = ()
     build: Callable[[onnx.ModelProto, Shapes], Engine] | None = None
     modules: tuple[str, ...] = ()

@@ -195,11 +195,11 @@ BACKEND = Backend(
     absorbs=frozenset({"Relu", "Clip"}),
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},
     splits_bias=True,
+    fp32_reason="onnxruntime has next to no kernels for 16-bit floats on the CPU",
     left_constants=False,
     stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
-    fp32_reason="onnxruntime has next to no kernels for 16-bit floats on the CPU",
-    preparation=(SplitHardSwish(),),
     saturates=saturates,
+    preparation=(SplitHardSwish(),),
     lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),
     build=_build,
 )

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from onnxq.backends import backend_of
 from onnxq.eligibility import undersized
+from onnxq.tails import after_a_layer, before_a_layer
 from onnxq.testing import normal, parse, workspace
 
 TENSORRT = backend_of("tensorrt")
@@ -68,3 +70,16 @@ def test_nothing_is_too_small_without_a_table() -> None:
     ).graph  # fmt: skip
     assert undersized(graph, backend_of("openvino")) == {}
     assert undersized(graph, replace(TENSORRT, least=backend_of("openvino").least)) == {}
+
+
+def test_what_stands_before_and_behind() -> None:
+    graph = workspace(
+        parse(
+            "g (float[1,4,8,8] x) => (float y) { [in] a = Relu(x) [one] b = Conv(a, w) [mid] c = Relu(b) "
+            "[two] d = Conv(c, w) [tail] y = Mul(d, k) }",
+            w=normal(4, 4, 1, 1),
+            k=np.array(2, np.float32),
+        )
+    ).graph
+    assert after_a_layer(graph) == {"mid", "two", "tail"}
+    assert before_a_layer(graph) == {"in", "one", "mid"}

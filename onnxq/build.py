@@ -7,6 +7,7 @@ import onnx
 
 from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine, Reading
+from onnxq.backends.heavy import heavy_nodes
 from onnxq.backends.timing import side_by_side
 from onnxq.cost import macs
 from onnxq.inputs import Array, InputSpec
@@ -15,7 +16,8 @@ from onnxq.inputs import Array, InputSpec
 @dataclass(frozen=True)
 class Built:
     """What the engine said. ``int8_nodes`` of ``nodes`` linear layers run in integers, ``int8_macs`` is their share of
-    multiply-accumulates (None where shapes are not known). Seconds are medians per run, None if not executed."""
+    multiply-accumulates (None where shapes are not known, or bodies of If, Loop or Scan do some of the work). Seconds
+    are medians per run, None if not executed."""
 
     reading: Reading
     nodes: int
@@ -50,4 +52,6 @@ def build(
     if reading.executed:
         times = side_by_side(backend.engine(source, fixed), engine, feeds)
     share = sum(count for name, count in work.items() if name in integer) / total if total else None
+    if any(heavy.inside for heavy in heavy_nodes(quantized)):
+        share = None if integer else 0.0  # work in bodies of If, Loop and Scan cannot be counted
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)

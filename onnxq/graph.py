@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -82,6 +83,15 @@ def layout(node: gs.Node) -> Layout | None:
 
 def is_constant(tensor: gs.Tensor) -> bool:
     return isinstance(tensor, gs.Constant)
+
+
+def held(tensor: gs.Tensor) -> NDArray[Any] | None:
+    """The values of a constant, or of what a Constant node makes, as they are found in bodies; else None."""
+    if is_constant(tensor):
+        return np.asarray(tensor.values)
+    maker = producer(tensor)
+    value = maker.attrs.get("value") if maker is not None and maker.op == "Constant" else None
+    return np.asarray(value.values) if isinstance(value, gs.Constant) else None
 
 
 def values(tensor: gs.Tensor, what: str) -> NDArray[np.generic]:
@@ -176,10 +186,10 @@ def bypass(graph: gs.Graph, node: gs.Node) -> None:
 
 
 class Names:
-    """Gives names that no tensor or node of a graph has."""
+    """Gives names that no tensor or node of a graph has, nor of the bodies in it, which see the tensors outside."""
 
     def __init__(self, graph: gs.Graph) -> None:
-        self._taken = set(graph.tensors()) | {node.name for node in graph.nodes}
+        self._taken = set(every_tensor(graph)) | {node.name for node in every_node(graph)}
 
     def fresh(self, base: str) -> str:
         """``base``, or the first of base_1, base_2, ... that is free; it is taken from now on."""
@@ -198,6 +208,19 @@ def subgraph_nodes(node: gs.Node) -> Iterator[gs.Node]:
             for inner in attr.nodes:
                 yield inner
                 yield from subgraph_nodes(inner)
+
+
+def every_node(graph: gs.Graph) -> Iterator[gs.Node]:
+    """The nodes of the graph, each followed by those inside its bodies."""
+    for node in graph.nodes:
+        yield node
+        yield from subgraph_nodes(node)
+
+
+def every_tensor(graph: gs.Graph) -> dict[str, gs.Tensor]:
+    """Tensors by name, those in bodies included; a name that two bodies use for different tensors has one of them."""
+    inside = (tensor for node in every_node(graph) for tensor in (*node.inputs, *node.outputs) if not tensor.is_empty())
+    return {**{tensor.name: tensor for tensor in inside}, **graph.tensors()}
 
 
 def tidy(graph: gs.Graph) -> None:

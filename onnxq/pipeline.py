@@ -13,6 +13,7 @@ from onnxq.backends.saturation import reduced
 from onnxq.clock import Clock
 from onnxq.delivery import deliver
 from onnxq.errors import DataError, RecipeError
+from onnxq.graph import every_node
 from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike, load_model, to_graph
@@ -189,7 +190,10 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
     for step in space.backend.lowering:
         run(space, step)
-    ops = {node.name: node.op for node in space.graph.nodes}
+    ops = {node.name: node.op for node in every_node(space.graph)}
+    if not space.plan.activations:
+        reason = "weights only: they are stored as integers, and every layer computes in float. Smaller, not faster"
+        space.ledger.add("warning", "plan", "graph", reason)
     for name, reason in space.plan.floats.items():
         space.ledger.add("float", "plan", name, reason, ops.get(name, ""))
     model = space.model()

@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.attention import is_cut_projection
 from onnxq.backends.backend import Backend, Reads, Rule
+from onnxq.bodies import inside_bodies
 from onnxq.detours import detour
 from onnxq.eligibility import dtype_name, integer_operands, undersized
 from onnxq.errors import Declined
@@ -27,7 +28,6 @@ from onnxq.graph import (
     producer,
     readers,
     sole_reader,
-    subgraph_nodes,
 )
 from onnxq.nonlinear import function_behind
 from onnxq.plan import Activation, Edge, Plan, Weight
@@ -199,6 +199,10 @@ def _store(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -
         if not wishes.refusal(node):
             sketch.weights[node.inputs[index].name, backend.weight.along(AXIS)].add((node.name, index))
             sketch.floats[node.name] = f"{node.op}: computes in float; its weights are stored as integers"
+    inside = inside_bodies(graph, backend, wishes.refusal)
+    sketch.floats |= inside.floats
+    for weight in inside.weights:
+        sketch.weights[weight.tensor, weight.scheme] |= weight.readers
 
 
 def _skip_branch(graph: gs.Graph, node: gs.Node, sketch: _Sketch) -> list[int]:
@@ -247,12 +251,6 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
     becoming = sketch.written.keys() | sketch.wanted.keys()
     leading = before_a_layer(graph)
     for node in graph.nodes:
-        for inner in subgraph_nodes(node):
-            if inner.op in HEAVY_OPS:
-                sketch.floats.setdefault(
-                    inner.name or f"{node.name}/{inner.op}",
-                    f"inside the {node.op} {node.name!r}, whose body is left alone",
-                )
         absorbed = node.op in backend.absorbs and node.outputs[0].name in becoming
         if node.name in integer or node.name in sketch.floats or absorbed:
             continue

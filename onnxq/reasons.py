@@ -13,7 +13,7 @@ def float_reason(graph: gs.Graph, node: gs.Node, backend: Backend, leading: Coll
     if node.op in backend.refuses:
         return backend.refuses[node.op]
     if any(True for _ in subgraph_nodes(node)):
-        return f"{node.op}: its body is left as it is"
+        return f"{node.op}: what is in its body computes in float"
     if any(is_output(graph, tensor) for tensor in node.outputs):
         return f"{node.op}: its result is an output of the model"
     if node.name not in leading:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from onnxq.errors import Declined
+from onnxq.graph import held
 from onnxq.scheme import QParams, Scheme
 
 Array = NDArray[Any]
@@ -153,14 +154,11 @@ def evaluate(node: gs.Node, inputs: list[Array], opset: int) -> Array | None:
 
 def resolve(tensor: gs.Tensor, opset: int, depth: int = DEPTH) -> Array | None:
     """The values of a tensor that depends on no input, or None; also where more than ``depth`` nodes make it."""
-    if isinstance(tensor, gs.Constant):
-        return np.asarray(tensor.values)
+    if (values := held(tensor)) is not None:
+        return values
     if not tensor.inputs or not depth:
         return None
     node = tensor.inputs[0]
-    if node.op == "Constant":
-        held = node.attrs.get("value")
-        return np.asarray(held.values) if isinstance(held, gs.Constant) else None
     if not node.inputs or node.op in ("If", "Loop", "Scan") or node.op.startswith("Random"):
         return None
     known: list[Array] = []

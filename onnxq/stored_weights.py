@@ -5,12 +5,13 @@ so has a column of a table, which the gathered rows share (ONNX operators LSTM, 
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.backends.backend import Backend
-from onnxq.eligibility import is_float32
 from onnxq.graph import is_constant
 from onnxq.tails import before_a_layer
 
@@ -28,12 +29,15 @@ def stored_weights(graph: gs.Graph, backend: Backend) -> Iterator[tuple[gs.Node,
         if node.op == "Gather" and (node.attrs.get("axis", 0) != 0 or node.name not in leading):
             continue
         for index in backend.stores.get(node.op, ()):
-            if index < len(node.inputs) and _worth_storing(node.inputs[index]):
+            if (
+                index < len(node.inputs)
+                and is_constant(node.inputs[index])
+                and worth_storing(node.inputs[index].values)
+            ):
                 yield node, index
 
 
-def _worth_storing(tensor: gs.Tensor) -> bool:
-    if not is_constant(tensor) or not is_float32(tensor):
-        return False
-    values = np.asarray(tensor.values)
-    return values.ndim > AXIS and values.size >= SMALLEST and bool(np.isfinite(values).all())
+def worth_storing(values: NDArray[Any]) -> bool:
+    """Whether a constant is large enough, and holds numbers that integers can stand for."""
+    large = values.ndim > AXIS and values.size >= SMALLEST
+    return large and values.dtype == np.float32 and bool(np.isfinite(values).all())

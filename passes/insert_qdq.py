@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Names, is_output, readers, tidy
+from onnxq.graph import Names, every_node, is_output, readers, tidy
 from onnxq.logarithmic_nodes import simulation
-from onnxq.plan import Activation, Weight
+from onnxq.plan import Activation
 from onnxq.scheme import QParams, Steps, dequantize
 from onnxq.workspace import RoundedWeight, Workspace
 
@@ -34,8 +34,11 @@ class InsertQdq:
         names = Names(graph)
         for entry in workspace.plan.activations.values():
             quantize_activation(graph, names, tensors[entry.tensor], entry, workspace.activations[entry.tensor])
+        nodes = {node.name: node for node in every_node(graph)}
         for weight, rounded in workspace.weights.items():
-            dequantize_weight(graph, names, tensors[weight.tensor], weight, rounded)
+            result = dequantized_weight(graph, names, weight.tensor, rounded)
+            for name, index in weight.readers:
+                nodes[name].inputs[index] = result
         tidy(graph)
         return bool(workspace.plan.activations or workspace.weights)
 
@@ -67,26 +70,18 @@ def _domain(graph: gs.Graph, params: QParams) -> str | None:
     return "com.microsoft" if params.scheme.dtype.itemsize > 1 and graph.opset < WIDE_OPSET else None
 
 
-def dequantize_weight(graph: gs.Graph, names: Names, tensor: gs.Tensor, weight: Weight, rounded: RoundedWeight) -> None:
-    """Let the readers of ``weight`` read its integers through a DequantizeLinear."""
+def dequantized_weight(graph: gs.Graph, names: Names, tensor: str, rounded: RoundedWeight) -> gs.Tensor:
+    """What the readers of a weight are to read: its integers through a DequantizeLinear, outside of all bodies."""
     params = rounded.params
     if params.scheme.steps is Steps.LOGARITHMIC:
-        constant = gs.Constant(names.fresh(f"{tensor.name}/rounded"), dequantize(rounded.integers, params))
-        _redirect(tensor, weight, constant)
-        return
-    stored = gs.Constant(names.fresh(f"{tensor.name}/quantized"), rounded.integers)
-    result = gs.Variable(names.fresh(f"{tensor.name}/dequantized"), np.float32, rounded.integers.shape)
+        return gs.Constant(names.fresh(f"{tensor}/rounded"), dequantize(rounded.integers, params))
+    stored = gs.Constant(names.fresh(f"{tensor}/quantized"), rounded.integers)
+    result = gs.Variable(names.fresh(f"{tensor}/dequantized"), np.float32, rounded.integers.shape)
     attrs = {} if params.scheme.axis is None else {"axis": params.scheme.axis}
-    _redirect(tensor, weight, result)
-    name = names.fresh(f"{tensor.name}/DequantizeLinear")
-    inputs = [stored, *_constants(names, tensor.name, params)]
-    graph.nodes.append(gs.Node("DequantizeLinear", name, attrs, inputs, [result]))
-
-
-def _redirect(tensor: gs.Tensor, weight: Weight, result: gs.Tensor) -> None:
-    for node, index in readers(tensor):
-        if (node.name, index) in weight.readers:
-            node.inputs[index] = result
+    name = names.fresh(f"{tensor}/DequantizeLinear")
+    inputs = [stored, *_constants(names, tensor, params)]
+    graph.nodes.append(gs.Node("DequantizeLinear", name, attrs, inputs, [result], _domain(graph, params)))
+    return result
 
 
 def _constants(names: Names, name: str, params: QParams) -> list[gs.Constant]:

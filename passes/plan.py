@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxq.errors import ModelError, RecipeError, unknown
-from onnxq.graph import HEAVY_OPS
+from onnxq.graph import HEAVY_OPS, every_node
 from onnxq.placement import Wishes, place
 from onnxq.plan import Plan
 from onnxq.workspace import Workspace
@@ -39,8 +39,8 @@ class PlanIntegers:
         return changed
 
     def _warn_of_idle_wishes(self, workspace: Workspace) -> None:
-        names = [node.name for node in workspace.graph.nodes]
-        ops = {node.op for node in workspace.graph.nodes}
+        names = [node.name for node in every_node(workspace.graph)]
+        ops = {node.op for node in every_node(workspace.graph)}
         for pattern in self.exclude:
             if not any(re.search(pattern, name) for name in names):
                 workspace.ledger.add("warning", self.name, pattern, f"exclude {pattern!r} matches no node of the model")

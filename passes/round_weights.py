@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onnxq.constants import best_grid, reach
 from onnxq.errors import RecipeError
-from onnxq.graph import has_bias, is_constant
+from onnxq.graph import every_node, every_tensor, has_bias, held, is_constant
 from onnxq.plan import Weight
 from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
 from onnxq.workspace import RoundedWeight, Workspace
@@ -28,11 +28,11 @@ class RoundWeights:
     name: ClassVar[str] = "round_weights"
 
     def __call__(self, workspace: Workspace) -> bool:
-        tensors = workspace.graph.tensors()
-        nodes = {node.name: node for node in workspace.graph.nodes}
+        tensors = every_tensor(workspace.graph)
+        nodes = {node.name: node for node in every_node(workspace.graph)}
         before, workspace.weights = workspace.weights, {}
         for weight in workspace.plan.weights:
-            values = np.asarray(tensors[weight.tensor].values, np.float32)
+            values = np.asarray(held(tensors[weight.tensor]), np.float32)
             scheme = self._scheme(weight.scheme)
             found = reach(values, scheme)
             wide = _widened(found, scheme, _bias_floor(weight, nodes, workspace))

@@ -5,6 +5,7 @@ at every run: an LSTM whose weights stand behind one takes 1.3 times as long, an
 a scale per column 1.6 times. OpenVINO refuses such an LSTM beside quantized layers.
 """
 
+from collections.abc import Set
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,26 +19,28 @@ from onnxq.workspace import Workspace
 
 @dataclass(frozen=True)
 class UnfoldDequantize:
-    """For weights of recurrent layers and for what is gathered from a table; runs after ``gather_integers``."""
+    """For weights of recurrent layers, for those of all layers in bodies of If, Loop and Scan, and for what is
+    gathered from a table; runs after ``gather_integers``."""
 
     name: ClassVar[str] = "unfold_dequantize"
 
     def __call__(self, workspace: Workspace) -> bool:
         names, done = Names(workspace.graph), 0
+        outside = {id(node) for node in workspace.graph.nodes}
         for node in [node for node in workspace.graph.nodes if node.op == "DequantizeLinear"]:
-            if _is_only_stored(node) and not np.any(node.inputs[2].values):
+            if _is_only_stored(node, outside) and not np.any(node.inputs[2].values):
                 _unfold(workspace.graph, names, node)
                 done += 1
         tidy(workspace.graph)
         return done > 0
 
 
-def _is_only_stored(node: gs.Node) -> bool:
+def _is_only_stored(node: gs.Node, outside: Set[int]) -> bool:
     maker = producer(node.inputs[0])
     if maker is not None:
         return maker.op == "Gather" and is_constant(maker.inputs[0])
     found = readers(node.outputs[0])
-    return bool(found) and all(reader.op in RECURRENT_OPS for reader, _ in found)
+    return bool(found) and all(reader.op in RECURRENT_OPS or id(reader) not in outside for reader, _ in found)
 
 
 def _unfold(graph: gs.Graph, names: Names, node: gs.Node) -> None:

@@ -94,7 +94,8 @@ class Backend:
     ``left_constants``: whether a MatMul whose constant is its first operand is quantized;
     ``concat``: the grids of a Concat that a Conv reads, where the usual ones give wrong answers;
     ``quantized_before``: operators that read integers on the grid of their result, for the same reason;
-    ``stores``: which inputs of operators that compute in float are stored as integers;
+    ``stores``: which inputs of operators that compute in float are stored as integers; ``stores_inside``: the same in
+    bodies of If, Loop and Scan, whose linear layers compute in float too;
     ``side_file``: what the target's tools want beside the float model, if that is what they take."""
 
     name: str
@@ -116,6 +117,7 @@ class Backend:
     concat: ActivationSchemes | None = None
     quantized_before: frozenset[str] = frozenset()
     stores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    stores_inside: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     lowering: tuple["Pass", ...] = ()
     build: Callable[[onnx.ModelProto, Shapes], Engine] | None = None
     modules: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from onnxq.backends.backend import Backend, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.backends.saturation import saturates
+from onnxq.backends.tables import STORED_INSIDE
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
 from onnxq.graph import RECURRENT_OPS
@@ -198,6 +199,7 @@ BACKEND = Backend(
     fp32_reason="onnxruntime has next to no kernels for 16-bit floats on the CPU",
     left_constants=False,
     stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
+    stores_inside=STORED_INSIDE,
     saturates=saturates,
     preparation=(SplitHardSwish(),),
     lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),

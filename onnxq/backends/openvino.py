@@ -13,6 +13,7 @@ from onnxq.backends.backend import Backend, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.backends.saturation import saturates
+from onnxq.backends.tables import STORED_INSIDE
 from onnxq.errors import EngineError, EngineMissing
 from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 from onnxq.inputs import Array
@@ -205,6 +206,7 @@ BACKEND = Backend(
     quantized_before=MAXIMA,
     weight=_I8,
     stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
+    stores_inside=STORED_INSIDE,
     lowering=(KeepAxes(), GatherIntegers(), UnfoldDequantize()),
     absorbs=frozenset({"Relu", "Clip"}),
     saturates=saturates,

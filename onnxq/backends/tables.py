@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from onnxq.backends.backend import Reads, Rule
-from onnxq.graph import HEAVY_OPS
+from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 
 _BETWEEN = Rule(Reads.ENCLOSED, writes=True)
 _MOVES = Rule(Reads.ENCLOSED, writes=True, same_grid=True)
@@ -20,6 +20,14 @@ WHOLE_INTEGER: Mapping[str, Rule] = {
 
 LINEAR_INPUTS: Mapping[str, Rule] = dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS))
 """What linear layers read is integer, and nothing else."""
+
+STORED_INSIDE: Mapping[str, tuple[int, ...]] = {
+    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm"), (1,)),
+    **dict.fromkeys(RECURRENT_OPS, (1, 2)),
+    "MatMul": (0, 1),
+}
+"""Where layers have their weights, which engines that compute with constants when they load a model need not have in
+float."""
 
 FUSED = frozenset({"Relu", "Clip"})
 """Activations that such targets compute with the layer before them."""

@@ -85,11 +85,11 @@ REPEAT = f"""{ONE} [repeat] y = Loop(thrice, yes, b) <
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("node", "body"), [("choose", CHOICE), ("repeat", REPEAT)])
-def test_bodies_of_if_and_loop_are_left_as_they_are_and_said_so(node: str, body: str, backend: str) -> None:
-    inside = {name: {"inner": f"{node!r}, whose body is left alone"} for name in BACKENDS}
+def test_bodies_of_if_and_loop_compute_in_float_and_it_is_said_so(node: str, body: str, backend: str) -> None:
+    inside = {name: {"inner": f"{node!r}, whose body computes in float"} for name in BACKENDS}
     found = replace(IMAGE, body=body, floats=inside).holds_on(backend)
     said = {entry.subject: entry.reason for entry in found.result.ledger.of("float")}
-    assert "left alone" in said["inner"] and "its body" in said[node]
+    assert "computes in float" in said["inner"] and "in its body" in said[node]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -33,17 +33,25 @@ class Mse:
 
     def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
         sums = Moments(*statistics.histogram(), through or _itself)
-        low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
-        scheme = schemes.of(Range.of(statistics.low, statistics.high))
-        if low == 0 or high == 0 or scheme.symmetric:
-            reach = max(-low, high) * FRACTIONS
-            lows = -reach if low < 0 else 0 * reach
-            highs = reach if high > 0 or scheme.symmetric else 0 * reach
-        else:
-            lows, highs = (end.ravel() for end in np.meshgrid(low * FRACTIONS, high * FRACTIONS))
-        good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
-        best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
-        return Range.of(lows[best] if statistics.low < 0 else statistics.low, highs[best])
+        full = Range.of(statistics.low, statistics.high)
+        scheme = schemes.of(full)
+        found = search(sums, full, scheme)
+        clipped = schemes.of(found)  # a lopsided range may be even without its longer tail
+        return found if clipped == scheme else search(sums, full, clipped)
+
+
+def search(sums: "Moments", full: Range, scheme: Scheme) -> Range:
+    """The best range on the grid of ``scheme``; both its ends are fractions of those of ``full``."""
+    low, high = min(float(full.low), 0.0), max(float(full.high), 0.0)
+    if low == 0 or high == 0 or scheme.symmetric:
+        reach = max(-low, high) * FRACTIONS
+        lows = -reach if low < 0 else 0 * reach
+        highs = reach if high > 0 or scheme.symmetric else 0 * reach
+    else:
+        lows, highs = (end.ravel() for end in np.meshgrid(low * FRACTIONS, high * FRACTIONS))
+    good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
+    best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
+    return Range.of(lows[best] if low < 0 else float(full.low), highs[best])
 
 
 def _itself(x: Floats) -> Floats:

@@ -43,7 +43,7 @@ def widen(names: Names, product: gs.Node) -> bool:
     shape = image.shape
     if not is_constant(factor) or shape is None or len(shape) != 4 or not isinstance(shape[3], int) or shape[3] < 2:
         return False
-    held = factor.shape
+    held = tuple(factor.shape)
     if len(held) != 4 or held[0] != 1 or held[2:] != (1, 1) or math.prod(held) * shape[3] > LARGEST:
         return False
     if not (_from_conv(image) and _only_for_convs(product)):

@@ -128,9 +128,11 @@ STAYS = {
 @pytest.mark.parametrize("name", STAYS)
 def test_where_no_layer_can_take_the_factor_a_mul_stays_and_others_read_what_they_did(name: str) -> None:
     body, out = STAYS[name]
-    weights = {"v": loud(4, 4, 1, 1), "w": normal(4, 1, 3, 3), "l": LOUDNESS.reshape(1, 4, 1, 1)}
+    weights: dict[str, Any] = {"v": loud(4, 4, 1, 1), "w": normal(4, 1, 3, 3), "l": LOUDNESS.reshape(1, 4, 1, 1)}
+    if "If" in body:
+        weights["n"] = np.array(1)
     text = f"{body} [dw] y = Conv<group=4>(b, w)"
-    space = workspace(net(text, out=out, **weights, **({"n": np.array(1)} if "If" in body else {})))
+    space = workspace(net(text, out=out, **weights))
     x = normal(3, 4, 6, 6)
     before = run(space, x=x)
     count = len(ops(space))
@@ -193,11 +195,9 @@ def test_tensors_of_unknown_shape() -> None:
 @pytest.mark.parametrize("taken", ["b/reach", "b/balanced", "b/balance", "b/magnitude", "b/axes", "b/Balance"])
 @pytest.mark.parametrize("opset", [17, 18])
 def test_names_that_the_model_uses(taken: str, opset: int) -> None:
-    model = onnx.compose.add_prefix(layers(opset=opset), "")
-    for value in (*model.graph.input, *model.graph.node):
-        if value.name in ("x", "dw"):
-            value.name = taken
-    model.graph.node[0].input[0] = taken
+    model = layers(opset=opset)
+    model.graph.input[0].name = model.graph.node[0].input[0] = taken
+    model.graph.node[-1].name = taken
     check(workspace(model))
 
 
@@ -286,7 +286,7 @@ def nets(draw: st.DrawFn) -> onnx.ModelProto:
     bias = draw(st.sampled_from(["", ", c"]))
     out = draw(st.sampled_from(["y", "y a", "y b"]))
     ends = [1] * (rank - 2)
-    weights = {
+    weights: dict[str, Any] = {
         "v": loud(channels, channels, *ends, loudness=levels),
         "w": normal(channels * multiplier, 1, *[2] * (rank - 2)),
         **({"c": normal(channels * multiplier)} if bias else {}),

@@ -4,6 +4,7 @@ White paper (arXiv 2106.08295), sect. 3.2. Values inside the range err by ``step
 half a step by their own square, so exact zeros not at all), values outside by their distance to its end. With sums
 of counts, values and squares up to every value, a candidate costs a look-up, so both ends are searched over a grid.
 The best of them are then measured, since values are not always spread evenly: after SiLU many lie at its minimum.
+Where only some grids exist, as with scales that are powers of two, those are the candidates.
 
 Of a tensor that only an activation function ``f`` reads, the error of ``f(x)`` counts: ``f'(x)^2 step^2 / 12`` inside
 the range, and the distance to ``f`` of its end outside. What ``f`` squashes needs no integers.
@@ -16,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.nonlinear import Function
-from onnxq.scheme import ActivationSchemes, Range, Scheme, dequantize, qparams, quantize
+from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, held, qparams, quantize
 from onnxq.statistics import TensorStatistics
 
 Floats = NDArray[np.float64]
 FRACTIONS = np.geomspace(0.02, 1.0, 96)
 MEASURED = 48  # of the candidates, the best by the formula
+NARROWEST = 1 / 16  # of the extremes, where only some grids exist
 NUDGE = 1e-4  # of a value: the width of the difference that its slope is taken from
 
 
@@ -41,21 +43,37 @@ class Mse:
 
 
 def search(sums: "Moments", full: Range, scheme: Scheme) -> Range:
-    """The best range on the grid of ``scheme``; both its ends are fractions of those of ``full``."""
+    """The best range within ``full`` on the grid of ``scheme``."""
     low, high = min(float(full.low), 0.0), max(float(full.high), 0.0)
-    if low == 0 or high == 0 or scheme.symmetric:
-        reach = max(-low, high) * FRACTIONS
-        lows = -reach if low < 0 else 0 * reach
-        highs = reach if high > 0 or scheme.symmetric else 0 * reach
+    if scheme.steps is not Steps.EVEN:
+        lows, highs = _existing(scheme, low, high)
+        good = np.arange(len(lows))
     else:
-        lows, highs = (end.ravel() for end in np.meshgrid(low * FRACTIONS, high * FRACTIONS))
-    good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
+        lows, highs = _fractions(scheme, low, high)
+        good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
     best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
     return Range.of(lows[best] if low < 0 else float(full.low), highs[best])
 
 
+def _fractions(scheme: Scheme, low: float, high: float) -> tuple[Floats, Floats]:
+    """Of both ends at once where the grid is asymmetric."""
+    if low < 0 < high and not scheme.symmetric:
+        lows, highs = np.meshgrid(low * FRACTIONS, high * FRACTIONS)
+        return lows.ravel(), highs.ravel()
+    reach = max(-low, high) * FRACTIONS
+    return -reach if low < 0 else 0 * reach, reach if high > 0 or scheme.symmetric else 0 * reach
+
+
 def _itself(x: Floats) -> Floats:
     return x
+
+
+def _existing(scheme: Scheme, low: float, high: float) -> tuple[Floats, Floats]:
+    """The ends of every grid there is from the one that holds ``low`` and ``high`` down to narrow ones."""
+    whole = held(qparams(scheme, Range.of(low, high)))
+    step = scheme.steps.value
+    narrower = step ** -np.arange(1 + int(-np.log(NARROWEST) / np.log(step)), dtype=np.float64)
+    return whole.low * narrower, whole.high * narrower
 
 
 class Moments:

@@ -29,15 +29,15 @@ DATA, PLAN, OUT = "What to calibrate with", "What to quantize", "What to write"
 
 
 def _backends() -> list[str]:
-    from onnxq.backends import BACKENDS
+    from onnxq.backends import backend_names
 
-    return list(BACKENDS)
+    return list(backend_names())
 
 
 def _calibrators() -> list[str]:
-    from onnxq.calibrators import CALIBRATORS
+    from onnxq.calibrators import calibrator_names
 
-    return list(CALIBRATORS)
+    return list(calibrator_names())
 
 
 def quantize(
@@ -55,7 +55,8 @@ def quantize(
         typer.Option(
             "--backend",
             "-b",
-            help="onnxruntime, openvino or tensorrt; may be repeated. [default: onnxruntime]",
+            help="onnxruntime, openvino, tensorrt, or a target that is simulated: snpe, qnn, tflite, vitis, ... "
+            "(docs/targets.md). May be repeated. [default: onnxruntime]",
             autocompletion=_backends,
         ),
     ] = None,
@@ -95,7 +96,8 @@ def quantize(
         typer.Option("--per-tensor", help="One scale per weight, not per channel.", rich_help_panel=PLAN),
     ] = False,
     weight_bits: Annotated[
-        int | None, typer.Option(help="2 to 8; fewer than 8 are stored in 8.", rich_help_panel=PLAN)
+        int | None,
+        typer.Option(help="2 to 8, stored in 8. [default: the backend's]", rich_help_panel=PLAN),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -103,6 +105,22 @@ def quantize(
     ] = None,
     keep_float: Annotated[
         list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
+    ] = None,
+    float_type: Annotated[
+        str | None,
+        typer.Option(
+            "--float",
+            help="What stays float computes in fp32, fp16 or bf16 (TensorRT only). [default: fp32]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        typer.Option(
+            help="Weights of 7 bits, for CPUs without VNNI. [default: as this CPU needs]",
+            show_default=False,
+            rich_help_panel=PLAN,
+        ),
     ] = None,
     build: Annotated[
         bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)
@@ -134,10 +152,12 @@ def quantize(
         seed,
         build,
         parse_preprocessing(preprocess) if preprocess is not None else None,
+        float_type,
+        reduce_range,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = _places(out, card.name if card else Path(model).stem, names, json_file, report)
-    _keep_apart([*files.values(), json_file, report], [card.model_path if card else model, data, recipe])
+    _keep_apart([*_all(files), json_file, report], [card.model_path if card else model, data, recipe])
     with progress_bars(quiet) as progress:
         result = run(card or model, data, backend=names, recipe=written, options=options, progress=progress)
     _write(result, files, json_file, report, quiet)
@@ -175,10 +195,22 @@ def _places(
     files = places(out or f"{stem}.{{backend}}.onnx", stem, names)
     if report is not None:
         check_format(report)
-    for path in (*files.values(), json_file, report):
+    for path in (*_all(files), json_file, report):
         if path is not None:
             check_writable(path)
     return files
+
+
+def _all(files: dict[str, Path]) -> list[Path]:
+    """Every file that is written for the backends."""
+    from onnxq.backends import backend_of
+    from onnxq.result import beside
+
+    found = []
+    for name, path in files.items():
+        side_file = backend_of(name).side_file
+        found += [path, *beside(path, side_file.suffix if side_file else None)]
+    return found
 
 
 def _keep_apart(written: "list[Path | None]", read: "list[str | Path | None]") -> None:
@@ -199,11 +231,10 @@ def _write(result: "Result", files: dict[str, Path], json_file: Path | None, rep
 
     from onnxq.facts import facts
     from onnxq.files import write_file
-    from onnxq.model import save_model
     from onnxq.report import summary, write_report
 
     for name, path in files.items():
-        save_model(result[name].model, path)
+        result[name].save(path)
     if json_file is not None:
         write_file(json_file, json.dumps(facts(result, files), indent=1).encode())
     if report is not None:

@@ -41,13 +41,13 @@ def build(
     steady = all(isinstance(dim, int) for spec in inputs for dim in spec.shape[1:])
     shapes = {name: array.shape for name, array in feeds.items()}
     fixed = shapes if steady or not backend.opens_shapes else {}
-    engine = backend.build(quantized, fixed)
+    engine = backend.engine(quantized, fixed)
     reading = engine.read_back()
     work = macs(quantized, shapes)
     integer = {layer.node for layer in reading.layers if layer.precision == "int8"}
     total = sum(work.values())
     times: tuple[float | None, float | None] = (None, None)
     if reading.executed:
-        times = side_by_side(backend.build(source, fixed), engine, feeds)
+        times = side_by_side(backend.engine(source, fixed), engine, feeds)
     share = sum(count for name, count in work.items() if name in integer) / total if total else None
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
+from onnxq.attention import is_cut_projection
 from onnxq.backends.backend import Backend, Reads, Rule
-from onnxq.eligibility import dtype_name, integer_operands
+from onnxq.eligibility import dtype_name, integer_operands, undersized
 from onnxq.errors import Declined
 from onnxq.graph import (
     HEAVY_OPS,
@@ -51,8 +52,9 @@ class Wishes:
 
 @dataclass
 class _Sketch:
-    """A plan in the making."""
+    """A plan in the making. ``small`` are layers in which integers gain nothing, and why."""
 
+    small: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, set[Edge]] = field(default_factory=lambda: defaultdict(set))
     written: dict[str, None] = field(default_factory=dict)
     weights: dict[tuple[str, Scheme], set[Edge]] = field(default_factory=lambda: defaultdict(set))
@@ -66,11 +68,12 @@ class _Sketch:
 
 def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     """The plan of ``graph`` for ``backend``; nothing in the graph changes."""
-    sketch = _Sketch()
+    sketch = _Sketch(small=undersized(graph, backend))
     for node in graph.nodes:
         _place_layer(graph, node, backend, wishes, sketch)
     _join_regions(graph, backend, wishes, sketch)
     _place_sums(graph, backend, wishes, sketch)
+    _share_grids(graph, backend, sketch)
     _explain(graph, backend, wishes, sketch)
     return _finish(graph, sketch, backend)
 
@@ -84,6 +87,8 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
             raise Declined(backend.refuses.get(node.op, f"{backend.title} has no integer {node.op}"))
         if reason := wishes.refusal(node):
             raise Declined(reason)
+        if node.name in sketch.small:
+            raise Declined(sketch.small[node.name])
         activations = integer_operands(node, backend)
     except Declined as reason:
         sketch.floats[node.name] = str(reason)
@@ -92,8 +97,9 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
     where = layout(node)
     if where is not None:
         # Engines compute a batch of matrices in integers with one scale for all of it, or wrongly.
-        batched = node.op == "MatMul" and len(node.inputs[where.index].shape) > 2
-        scheme = backend.weight.along(None if batched else where.out_axis)
+        whole = node.op == "MatMul" and len(node.inputs[where.index].shape) > 2
+        whole |= not backend.per_channel or (backend.cuts_projections and is_cut_projection(node))
+        scheme = backend.weight.along(None if whole else where.out_axis)
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
     if rule.writes or (node.op == "MatMul" and backend.splits_bias and _feeds_bias(graph, node)):
         sketch.written[partition_output(graph, node, backend).name] = None
@@ -174,22 +180,42 @@ def _place_sums(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sket
         if any(is_constant(tensor) for tensor in node.inputs):
             continue
         if partition_output(graph, node, backend).name in sketch.wanted:
-            sketch.want(node, _skip_branch(graph, node))
+            sketch.want(node, _skip_branch(graph, node, sketch))
 
 
-def _skip_branch(graph: gs.Graph, node: gs.Node) -> list[int]:
-    """The inputs of a residual sum that do not fuse: all but the one made last by a layer of its own."""
+def _skip_branch(graph: gs.Graph, node: gs.Node, sketch: _Sketch) -> list[int]:
+    """The inputs of a residual sum that do not fuse: all but the one made last by an integer layer of its own."""
     order = {id(entry): i for i, entry in enumerate(graph.nodes)}
     makers = [producer(tensor) for tensor in node.inputs]
     fusing = [
         i
         for i, maker in enumerate(makers)
-        if maker is not None and maker.op in HEAVY_OPS and len(readers(node.inputs[i])) == 1
+        if maker is not None
+        and maker.op in HEAVY_OPS
+        and maker.name not in sketch.floats
+        and len(readers(node.inputs[i])) == 1
     ]
     if not fusing:
         return []
     last = max(fusing, key=lambda i: order.get(id(makers[i]), -1))
     return [i for i in range(len(node.inputs)) if i != last]
+
+
+def _share_grids(graph: gs.Graph, backend: Backend, sketch: _Sketch) -> None:
+    """One grid for what is integer before and behind a node that only moves values: that of a Concat's output, which
+    holds all of its inputs, else that of the input."""
+    for node in reversed(graph.nodes):
+        if not _moves_along(node, backend) or node.outputs[0].name not in sketch.wanted:
+            continue
+        result = node.outputs[0].name
+        sources = [node.inputs[i].name for i in data_inputs(node) if node.inputs[i].name in sketch.wanted]
+        for tensor, leader in ((s, result) for s in sources) if node.op == "Concat" else ((result, s) for s in sources):
+            sketch.grids.setdefault(tensor, sketch.grids.get(leader, leader))
+
+
+def _moves_along(node: gs.Node, backend: Backend) -> bool:
+    interpolates = node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest"
+    return _rule(backend, node).reads is Reads.ALONG and not interpolates
 
 
 def _rule(backend: Backend, node: gs.Node) -> Rule:
@@ -217,7 +243,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
 
 
 def _float_reason(graph: gs.Graph, node: gs.Node, backend: Backend) -> str:
-    if node.op not in backend.rules:
+    if node.op not in backend.rules or backend.rules[node.op].reads is Reads.ALONG:
         return backend.refuses.get(
             node.op,
             f"{node.op}: left to {backend.title}, fused into a neighbour or in float",

@@ -24,6 +24,13 @@ def parse(graph: str, opset: int = 17, **weights: Array) -> onnx.ModelProto:
     return model
 
 
+def named(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, with the nodes that have no name called after their first output."""
+    for node in model.graph.node:
+        node.name = node.name or node.output[0]
+    return model
+
+
 def normal(*shape: int, seed: int = 0, scale: float = 1.0) -> NDArray[np.float32]:
     """The same normal numbers at every call."""
     return (scale * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
+from onnxq.passes.cast_float import CastFloat
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
 from onnxq.passes.insert_qdq import InsertQdq
@@ -11,13 +12,23 @@ from onnxq.workspace import Pass
 
 PASSES: dict[str, type[Pass]] = {
     entry.name: entry
-    for entry in (FoldConstants, FoldBatchNorm, BalanceActivations, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
+    for entry in (
+        FoldConstants,
+        FoldBatchNorm,
+        BalanceActivations,
+        PlanIntegers,
+        Calibrate,
+        RoundWeights,
+        InsertQdq,
+        CastFloat,
+    )
 }
 
 __all__ = [
     "PASSES",
     "BalanceActivations",
     "Calibrate",
+    "CastFloat",
     "FoldBatchNorm",
     "FoldConstants",
     "InsertQdq",

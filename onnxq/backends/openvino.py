@@ -12,6 +12,7 @@ import onnx
 from onnxq.backends.backend import Backend, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
+from onnxq.backends.saturation import saturates
 from onnxq.errors import EngineError, EngineMissing
 from onnxq.graph import HEAVY_OPS
 from onnxq.inputs import Array
@@ -186,6 +187,7 @@ BACKEND = Backend(
     name="openvino",
     title="OpenVINO",
     modules=("openvino",),
+    fp32_reason="OpenVINO itself chooses how to compute what stays float, by its INFERENCE_PRECISION_HINT",
     extra="openvino",
     rules={
         **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS, gives=True)),
@@ -197,5 +199,6 @@ BACKEND = Backend(
     activation=ActivationSchemes(non_negative=_U8, signed=_I8, lopsided=_U8_SHIFTED),
     weight=_I8,
     absorbs=frozenset({"Relu", "Clip"}),
+    saturates=saturates,
     build=_build,
 )

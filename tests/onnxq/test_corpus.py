@@ -190,3 +190,47 @@ def test_any_model_is_quantized_or_refused_in_a_sentence(path: Path) -> None:
     # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
     assert not any(np.isnan(like.max_error) for like in (*entry.judged.graph, *entry.judged.engine))
     assert max(like.sqnr_db for like in entry.judged.engine) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "least"),
+    [
+        ("resnet20", "cifar10", 1.0),
+        ("mobilenetv2_cifar10", "cifar10", 1.0),
+        ("kws_dscnn", "kws", 1.0),
+        ("yolox_nano", "coco", 1.0),
+        ("vit_cifar10", "cifar10", 0.9),  # attention itself stays float
+    ],
+)
+@pytest.mark.parametrize("float_type", ["fp32", "fp16", "bf16"])
+def test_the_work_is_integer_on_tensorrt_and_the_rest_is_of_the_type_asked_for(
+    name: str, task: str, least: float, float_type: str
+) -> None:
+    samples = evaluate().calibration(task, 8)
+    source = onnx.load(model(name))
+    held = {tensor.name for tensor in source.graph.initializer}
+    (entry,) = (value for value in source.graph.input if value.name not in held)
+    built = quantize(
+        model(name), {entry.name: samples}, backend="tensorrt", options=Options(float_type=float_type)
+    )["tensorrt"].built  # fmt: skip
+    assert built is not None
+    assert built.int8_macs is not None and built.int8_macs >= least
+    assert {layer.precision for layer in built.reading.layers} <= {"int8", float_type}
+    if name == "yolox_nano":
+        assert (built.int8_nodes, built.nodes) == (113, 113)
+
+
+@pytest.mark.parametrize("float_type", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize(
+    "path", sorted((FOLDER / "robust").glob("*.onnx")) if CORPUS else [], ids=lambda path: path.stem
+)
+def test_any_model_is_an_engine_of_tensorrt_when_its_float_form_is(path: Path, float_type: str) -> None:
+    if path.stem in REFUSED:
+        pytest.skip("not a float model")
+    feeds = random_feeds(path)
+    entry = quantize(path, feeds, backend="tensorrt", options=Options(samples=2, float_type=float_type))["tensorrt"]
+    assert entry.problem is None  # all of them parse in float
+    assert in_float(entry, "MatMul", "Gemm") == []
+    assert entry.built is not None and entry.built.int8_macs is not None
+    transposed = {"ch_mobile_v1.1_det": 0.96}  # TensorRT-RTX has no integer ConvTranspose
+    assert entry.built.int8_macs >= transposed.get(path.stem, 0.99)

@@ -12,7 +12,7 @@ from onnxq.plan import Plan
 from onnxq.testing import normal, parse, workspace
 
 BACKENDS = ["onnxruntime", "openvino", "tensorrt"]
-W = normal(4, 4, 1, 1)
+W = normal(8, 8, 1, 1)
 CHAIN = "[one] a = Conv(x, w) [act] b = Relu(a) [two] c = Conv(b, w)"
 
 
@@ -21,7 +21,7 @@ def plan(
     backend: str = "onnxruntime",
     wishes: Wishes = Wishes(),  # noqa: B008 - frozen
     out: str = "y",
-    inputs: str = "float[N,4,8,8] x",
+    inputs: str = "float[N,8,8,8] x",
     **weights: Any,
 ) -> Plan:
     outputs = ", ".join(f"float {name}" for name in out.split())
@@ -72,7 +72,7 @@ def test_a_relu_vanishes_into_the_quantizer_behind_it_and_one_that_is_read_twice
 @pytest.mark.parametrize("op", ["Concat<axis=1>", "Concat<axis=-1>"])
 def test_a_concat_between_layers(op: str) -> None:
     body = f"{CHAIN} [cat] d = {op}(b, c) [pool] e = GlobalAveragePool(d) [three] f = Conv(e, v) [t] y = Exp(f)"
-    weights: dict[str, Any] = {"w": W, "v": normal(4, 8 if op[12] == "1" else 4, 1, 1)}
+    weights: dict[str, Any] = {"w": W, "v": normal(8, 16 if op[12] == "1" else 8, 1, 1)}
     found = plan(body, **weights)
     assert all(entry.everyone for name, entry in found.activations.items() if name != "x")
     assert {"b", "c", "d", "e", "f", "x"} == set(found.activations)
@@ -99,7 +99,7 @@ def test_what_moves_integers_keeps_their_grid() -> None:
         "[one] a = Conv(x, w) [pool] b = MaxPool<kernel_shape=[2,2], strides=[2,2]>(a) [flat] c = Reshape(b, shape) "
         "[fc] d = Gemm(c, v) [out] y = Exp(d)",
         w=W,
-        v=normal(64, 5),
+        v=normal(128, 5),
         shape=np.array([0, -1]),
     )
     assert {name: entry.grid for name, entry in found.activations.items()} == {"x": "x", "a": "a", "b": "a", "c": "a"}
@@ -117,7 +117,7 @@ def test_the_indices_of_a_pool_are_no_activation() -> None:
 
 def test_the_parts_of_a_split_are_all_integer() -> None:
     found = plan("[one] a = Conv(x, w) [cut] b, c = Split<axis=1>(a) [two] d = Conv(b, v) [add] y = Sub(d, c)",
-                 v=normal(2, 2, 1, 1), w=W)  # fmt: skip
+                 v=normal(4, 4, 1, 1), w=W)  # fmt: skip
     assert {name: entry.grid for name, entry in found.activations.items() if entry.everyone} == {
         "a": "a", "b": "a", "c": "a", "d": "d"
     }  # fmt: skip
@@ -160,10 +160,10 @@ def test_what_the_user_excludes_stays_float(backend: str) -> None:
 def test_a_layer_in_a_branch_is_left_alone_with_a_reason(backend: str) -> None:
     found = plan(
         f"""{CHAIN} [choice] y = If (flag) <
-            then_branch = t () => (float[N,4,8,8] u) {{ [inner] u = Conv(c, w) }},
-            else_branch = e () => (float[N,4,8,8] v) {{ v = Identity(c) }}>""",
+            then_branch = t () => (float[N,8,8,8] u) {{ [inner] u = Conv(c, w) }},
+            else_branch = e () => (float[N,8,8,8] v) {{ v = Identity(c) }}>""",
         backend,
-        inputs="float[N,4,8,8] x, bool flag",
+        inputs="float[N,8,8,8] x, bool flag",
     )
     assert found.floats["inner"] == "inside the If 'choice', whose body is left alone"
     assert found.nodes == {"one", "two"}
@@ -195,7 +195,7 @@ def test_other_types_than_float32_are_left_with_a_reason(dtype: str, capsys: pyt
         ("[n] y = Conv(x, x)", {"w": W}, "computed at run time"),
         ("[n] y = MatMul(x, w)", {"w": normal(8)}, "a vector"),
         ("[n] y = MatMul(v, w)", {"w": normal(8, 8), "v": normal(8, 8)}, "both of its operands are constants"),
-        ("[n] y = Conv(x, w)", {"w": np.full((4, 4, 1, 1), np.nan, np.float32)}, "NaN"),
+        ("[n] y = Conv(x, w)", {"w": np.full((8, 8, 1, 1), np.nan, np.float32)}, "NaN"),
         ("[n] y = ConvTranspose(x, w)", {"w": W}, "no integer kernel"),
     ],
 )
@@ -214,12 +214,12 @@ def test_weights_have_scales_per_output_channel_and_batches_of_matrices_one() ->
 
 
 def test_a_weight_that_is_also_an_input_is_a_weight() -> None:
-    found = plan("[one] a = Conv(x, w) [two] y = Conv(a, w)", inputs="float[N,4,8,8] x, float[4,4,1,1] w", w=W)
+    found = plan("[one] a = Conv(x, w) [two] y = Conv(a, w)", inputs="float[N,8,8,8] x, float[8,8,1,1] w", w=W)
     assert found.nodes == {"one", "two"} and found.weights[0].readers == {("one", 1), ("two", 1)}
 
 
 def test_placing_changes_nothing() -> None:
-    space = workspace(parse(f"g (float[N,4,8,8] x) => (float y) {{ {CHAIN} [t] y = Exp(c) }}", w=W))
+    space = workspace(parse(f"g (float[N,8,8,8] x) => (float y) {{ {CHAIN} [t] y = Exp(c) }}", w=W))
     before = space.model().SerializeToString(deterministic=True)
     place(space.graph, space.backend, Wishes())
     assert space.model().SerializeToString(deterministic=True) == before

@@ -47,7 +47,7 @@ class Calibrate:
         for tensor, entry in workspace.plan.activations.items():
             statistics = workspace.statistics[entry.grid]
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
-            through = workspace.plan.activations[entry.grid].through
+            through = workspace.plan.activations.get(entry.grid, entry).through
             chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(through or ""))
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:

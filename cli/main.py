@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxq.cli.quantize import quantize
+from onnxq.cli.retarget import retarget
 from onnxq.errors import OnnxqError
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(quantize)
+app.command()(retarget)
 
 
 def _version(asked: bool) -> None:

@@ -1,14 +1,14 @@
 """``onnxq quantize``: one model, one calibration, one graph for each backend."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
+
 if TYPE_CHECKING:
     from onnxq.models.card import Card
-    from onnxq.result import Result
 
 EXAMPLES = """
 Quantize MODEL for one or several backends, build the engines, and print what they run in integers.
@@ -26,12 +26,6 @@ MODEL is an .onnx file, a model card (card.yaml), or the name of a card that shi
     onnxq quantize model.onnx --data feeds.py:samples --backend onnxruntime --exclude '/head/' --json facts.json
 """
 DATA, PLAN, OUT = "What to calibrate with", "What to quantize", "What to write"
-
-
-def _backends() -> list[str]:
-    from onnxq.backends import backend_names
-
-    return list(backend_names())
 
 
 def _calibrators() -> list[str]:
@@ -57,7 +51,7 @@ def quantize(
             "-b",
             help="onnxruntime, openvino, tensorrt, or a target that is simulated: snpe, qnn, tflite, vitis, ... "
             "(docs/targets.md). May be repeated. [default: onnxruntime]",
-            autocompletion=_backends,
+            autocompletion=backend_choices,
         ),
     ] = None,
     out: Annotated[
@@ -156,11 +150,11 @@ def quantize(
         reduce_range,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
-    files = _places(out, card.name if card else Path(model).stem, names, json_file, report)
-    _keep_apart([*_all(files), json_file, report], [card.model_path if card else model, data, recipe])
+    files = places(out, card.name if card else Path(model).stem, names, json_file, report)
+    keep_apart([*every_file(files), json_file, report], [card.model_path if card else model, data, recipe])
     with progress_bars(quiet) as progress:
         result = run(card or model, data, backend=names, recipe=written, options=options, progress=progress)
-    _write(result, files, json_file, report, quiet)
+    write(result, files, json_file, report, quiet)
     if any(entry.problem for entry in result.backends.values()):
         raise typer.Exit(1)
 
@@ -179,65 +173,3 @@ def _card(model: str) -> "Card | None":
     if not path.exists() and not path.suffix:
         raise ModelError(f"{model}: no such file, and {unknown('card', model, cards)} Or give an .onnx file.")
     return None
-
-
-def _places(
-    out: str | None, stem: str, names: tuple[str, ...], json_file: Path | None, report: Path | None
-) -> dict[str, Path]:
-    """Where each graph goes; whatever cannot be written is an error before the work, not after it."""
-    from onnxq.backends import backend_of
-    from onnxq.files import check_writable
-    from onnxq.report import check_format
-    from onnxq.result import places
-
-    for name in names:
-        backend_of(name)
-    files = places(out or f"{stem}.{{backend}}.onnx", stem, names)
-    if report is not None:
-        check_format(report)
-    for path in (*_all(files), json_file, report):
-        if path is not None:
-            check_writable(path)
-    return files
-
-
-def _all(files: dict[str, Path]) -> list[Path]:
-    """Every file that is written for the backends."""
-    from onnxq.backends import backend_of
-    from onnxq.result import beside
-
-    found = []
-    for name, path in files.items():
-        side_file = backend_of(name).side_file
-        found += [path, *beside(path, side_file.suffix if side_file else None)]
-    return found
-
-
-def _keep_apart(written: "list[Path | None]", read: "list[str | Path | None]") -> None:
-    """Raises OutputError where a file would be written twice, or over what the command reads."""
-    from onnxq.errors import OutputError
-
-    taken = {Path(path).resolve() for path in read if path is not None}
-    for path in written:
-        if path is None:
-            continue
-        if path.resolve() in taken:
-            raise OutputError(f"{path}: is read or written already by this command. Choose another name.")
-        taken.add(path.resolve())
-
-
-def _write(result: "Result", files: dict[str, Path], json_file: Path | None, report: Path | None, quiet: bool) -> None:
-    from rich.console import Console
-
-    from onnxq.facts import facts
-    from onnxq.files import write_file
-    from onnxq.report import summary, write_report
-
-    for name, path in files.items():
-        result[name].save(path)
-    if json_file is not None:
-        write_file(json_file, json.dumps(facts(result, files), indent=1).encode())
-    if report is not None:
-        write_report(result, files, report)
-    if not quiet:
-        Console(soft_wrap=False).print(summary(result, files))

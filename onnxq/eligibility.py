@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from onnxq.backends.backend import Backend
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, is_constant, layout
+from onnxq.tails import after_a_layer, before_a_layer
 
 
 def integer_operands(node: gs.Node, backend: Backend) -> list[int]:
@@ -17,6 +18,8 @@ def integer_operands(node: gs.Node, backend: Backend) -> list[int]:
     if where is None:
         return _two_activations(node, backend)
     weight, index = node.inputs[where.index], 1 - where.index
+    if node.op == "MatMul" and where.index == 0 and not backend.left_constants:
+        raise Declined(f"its weight is the first operand, for which {backend.title} has no integer kernel")
     if not is_float32(weight):
         raise Declined(f"its weight is {dtype_name(weight)}, not float32")
     if not np.isfinite(weight.values).all():
@@ -44,7 +47,7 @@ def _two_activations(node: gs.Node, backend: Backend) -> list[int]:
 
 def undersized(graph: gs.Graph, backend: Backend) -> dict[str, str]:
     """The layers in which integers gain nothing, and why. A model's first and last layers are not among them."""
-    inner = preceded(graph) & followed(graph)
+    inner = after_a_layer(graph) & before_a_layer(graph)
     layers = (node for node in graph.nodes if node.op in HEAVY_OPS and node.name in inner)
     return {node.name: reason for node in layers if (reason := _too_small(node, backend))}
 
@@ -76,26 +79,6 @@ def _rows(node: gs.Node) -> int | None:
     if made is None or not all(isinstance(size, int) for size in made):
         return None
     return int(math.prod(made) // (made[1] if node.op in ("Conv", "ConvTranspose") else made[-1]))
-
-
-def preceded(graph: gs.Graph) -> frozenset[str]:
-    """Names of the nodes that have a linear layer before them."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        makers = (maker for tensor in node.inputs for maker in tensor.inputs)
-        if any(maker.op in HEAVY_OPS or maker.name in found for maker in makers):
-            found.add(node.name)
-    return frozenset(found)
-
-
-def followed(graph: gs.Graph) -> frozenset[str]:
-    """Names of the nodes that have a linear layer behind them."""
-    found: set[str] = set()
-    for node in reversed(graph.nodes):
-        readers = (reader for tensor in node.outputs for reader in tensor.outputs)
-        if any(reader.op in HEAVY_OPS or reader.name in found for reader in readers):
-            found.add(node.name)
-    return frozenset(found)
 
 
 def is_float32(tensor: gs.Tensor) -> bool:

@@ -67,6 +67,7 @@ def backend_facts(entry: BackendResult) -> dict[str, object]:
         "simulated": entry.simulated,
         "engine": plain(entry.built),
         "accuracy": plain(entry.judged),
+        "kept": plain(entry.kept),
         "activations": {
             tensor: {"grid": str(params.scheme), **_numbers(params)} for tensor, params in entry.activations.items()
         },

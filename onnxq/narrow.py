@@ -13,9 +13,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from onnxq.eligibility import followed
 from onnxq.graph import HEAVY_OPS, is_constant, subgraph_nodes
 from onnxq.statistics import TensorStatistics
+from onnxq.tails import before_a_layer
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 HEADROOM = 4  # between the largest value of the samples and the largest a tensor may have
@@ -99,7 +99,7 @@ def refusals(
     graph: gs.Graph, to: FloatType, statistics: Mapping[str, TensorStatistics], lacking: frozenset[str]
 ) -> dict[str, str]:
     """The nodes that stay FP32, of those which compute with floats, and why; the engine is ``lacking`` operators."""
-    behind, captured = followed(graph), _captured(graph)
+    behind, captured = before_a_layer(graph), _captured(graph)
     found = {}
     for node in graph.nodes:
         if node.op in QDQ or not any(map(is_float32, node.inputs)):

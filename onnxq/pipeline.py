@@ -55,9 +55,9 @@ def quantize(
     clock = Clock()
     with clock("prepare"):
         written = options.applied(load_recipe(recipe or "default"))
-        asked = _backends(backend or written.backends or "onnxruntime")
+        asked = backends_of(backend or written.backends or "onnxruntime")
         backends = [reduced(entry, options.reduce_range) for entry in asked]
-        _refuse_floats(written, backends)
+        refuse_floats(written, backends)
         if options.build:
             for entry in backends:
                 require(entry)
@@ -74,7 +74,7 @@ def quantize(
         spaces = [base.fork(entry) for entry in backends]
         _tell_reduced_range(spaces, asked)
         _calibrate_once(spaces, own)
-    found = {space.backend.name: _finish(space, own) for space in spaces}
+    found = {space.backend.name: finish(space, own) for space in spaces}
     if options.build:
         tests = data if test is None else open_samples(test, inputs, preprocessing=options.preprocessing)
         judge = Judge(source, tests, metric, progress, clock)
@@ -83,7 +83,7 @@ def quantize(
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
 
 
-def _backends(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
+def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
     """Each once. Raises RecipeError for a name that is none, or that two of them have."""
     found: dict[str, Backend] = {}
     for entry in [wanted] if isinstance(wanted, str | Backend) else wanted:
@@ -93,7 +93,7 @@ def _backends(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
     return list(found.values())
 
 
-def _refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
+def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
     """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
     for step in recipe.passes:
         if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
@@ -133,6 +133,7 @@ def _tell_reduced_range(spaces: Sequence[Workspace], asked: Sequence[Backend]) -
 
 def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
     proof = Proof(base.source, base.samples)
+    proof.ask()  # a model that cannot run is refused before any work
     for done, step in enumerate(steps):
         base.progress("prepare", done, len(steps))
         run(base, step, proof)
@@ -176,19 +177,22 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
     del steps[:at]
 
 
-def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
+def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
+    """The remaining passes, the backend's lowering, and what came of it."""
     side_file, delivery = space.backend.side_file, None
-    for step in (*steps, *space.backend.lowering):
+    for step in steps:
         if side_file is not None and isinstance(step, InsertQdq) and delivery is None:
             _check_order(space, step)
             delivery = deliver(space, space.graph.copy(), side_file)
+        run(space, step)
+    if all(node.op != "DequantizeLinear" for node in space.graph.nodes):
+        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
+    for step in space.backend.lowering:
         run(space, step)
     ops = {node.name: node.op for node in space.graph.nodes}
     for name, reason in space.plan.floats.items():
         space.ledger.add("float", "plan", name, reason, ops.get(name, ""))
     model = space.model()
-    if all(node.op_type != "DequantizeLinear" for node in model.graph.node):
-        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
     return BackendResult(
         space.backend.name,
         space.backend.title,

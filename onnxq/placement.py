@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.attention import is_cut_projection
 from onnxq.backends.backend import Backend, Reads, Rule
+from onnxq.detours import detour
 from onnxq.eligibility import dtype_name, integer_operands, undersized
 from onnxq.errors import Declined
 from onnxq.graph import (
@@ -22,7 +23,6 @@ from onnxq.graph import (
     data_inputs,
     data_outputs,
     is_constant,
-    is_output,
     layout,
     producer,
     readers,
@@ -31,7 +31,10 @@ from onnxq.graph import (
 )
 from onnxq.nonlinear import function_behind
 from onnxq.plan import Activation, Edge, Plan, Weight
+from onnxq.reasons import float_reason
 from onnxq.scheme import Scheme
+from onnxq.stored_weights import AXIS, stored_weights
+from onnxq.tails import before_a_layer, is_expectation
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
@@ -74,8 +77,9 @@ def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     _join_regions(graph, backend, wishes, sketch)
     _place_sums(graph, backend, wishes, sketch)
     _share_grids(graph, backend, sketch)
+    _store(graph, backend, wishes, sketch)
     _explain(graph, backend, wishes, sketch)
-    return _finish(graph, sketch, backend)
+    return detour(graph, backend, _finish(graph, sketch, backend))
 
 
 def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
@@ -89,6 +93,8 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
             raise Declined(reason)
         if node.name in sketch.small:
             raise Declined(sketch.small[node.name])
+        if is_expectation(node):
+            raise Declined("it decodes: an expectation over a Softmax, such as that of a box's side")
         activations = integer_operands(node, backend)
     except Declined as reason:
         sketch.floats[node.name] = str(reason)
@@ -96,18 +102,22 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
     sketch.want(node, activations)
     where = layout(node)
     if where is not None:
-        # Engines compute a batch of matrices in integers with one scale for all of it, or wrongly.
-        whole = node.op == "MatMul" and len(node.inputs[where.index].shape) > 2
+        # Engines compute a batch of matrices, or a weight on the left, with one scale for all of it, or wrongly.
+        whole = node.op == "MatMul" and (len(node.inputs[where.index].shape) > 2 or where.index == 0)
         whole |= not backend.per_channel or (backend.cuts_projections and is_cut_projection(node))
         scheme = backend.weight.along(None if whole else where.out_axis)
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
-    if rule.writes or (node.op == "MatMul" and backend.splits_bias and _feeds_bias(graph, node)):
+    if rule.writes or (backend.splits_bias and _fuses_in_float(graph, node, backend)):
         sketch.written[partition_output(graph, node, backend).name] = None
 
 
-def _feeds_bias(graph: gs.Graph, node: gs.Node) -> bool:
+def _fuses_in_float(graph: gs.Graph, node: gs.Node, backend: Backend) -> bool:
+    """Whether the next node, the sum with a bias or an activation, would be fused into a float kernel."""
     reader = sole_reader(graph, node.outputs[0])
-    return reader is not None and reader.op == "Add" and any(is_constant(t) for t in reader.inputs)
+    if reader is None:
+        return False
+    biased = node.op == "MatMul" and reader.op == "Add" and any(map(is_constant, reader.inputs))
+    return biased or reader.op in backend.absorbs
 
 
 def partition_output(graph: gs.Graph, node: gs.Node, backend: Backend, index: int = 0) -> gs.Tensor:
@@ -183,6 +193,14 @@ def _place_sums(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sket
             sketch.want(node, _skip_branch(graph, node, sketch))
 
 
+def _store(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
+    """Weights that become integers although their operator computes in float."""
+    for node, index in stored_weights(graph, backend):
+        if not wishes.refusal(node):
+            sketch.weights[node.inputs[index].name, backend.weight.along(AXIS)].add((node.name, index))
+            sketch.floats[node.name] = f"{node.op}: computes in float; its weights are stored as integers"
+
+
 def _skip_branch(graph: gs.Graph, node: gs.Node, sketch: _Sketch) -> list[int]:
     """The inputs of a residual sum that do not fuse: all but the one made last by an integer layer of its own."""
     order = {id(entry): i for i, entry in enumerate(graph.nodes)}
@@ -227,6 +245,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
     """A reason for every node that computes in float."""
     integer = {name for edges in sketch.wanted.values() for name, _ in edges}
     becoming = sketch.written.keys() | sketch.wanted.keys()
+    leading = before_a_layer(graph)
     for node in graph.nodes:
         for inner in subgraph_nodes(node):
             if inner.op in HEAVY_OPS:
@@ -239,18 +258,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
             continue
         if not any(t.dtype is not None and dtype_name(t) in FLOATS for t in node.outputs):
             continue
-        sketch.floats[node.name] = wishes.refusal(node) or _float_reason(graph, node, backend)
-
-
-def _float_reason(graph: gs.Graph, node: gs.Node, backend: Backend) -> str:
-    if node.op not in backend.rules or backend.rules[node.op].reads is Reads.ALONG:
-        return backend.refuses.get(
-            node.op,
-            f"{node.op}: left to {backend.title}, fused into a neighbour or in float",
-        )
-    if any(is_output(graph, tensor) for tensor in node.outputs):
-        return f"{node.op}: its result is an output of the model"
-    return f"{node.op}: not between integer layers on both sides"
+        sketch.floats[node.name] = wishes.refusal(node) or float_reason(graph, node, backend, leading)
 
 
 def _finish(graph: gs.Graph, sketch: _Sketch, backend: Backend) -> Plan:

@@ -39,6 +39,10 @@ class Proof:
         self._feeds: list[Mapping[str, Array]] = [batch.feeds for batch in samples.take(SAMPLES).batches(SAMPLES)]
         self._model = model
 
+    def ask(self) -> None:
+        """Ask now. Raises ModelError where onnxruntime cannot run the model."""
+        self._answers = self._run(self._model)
+
     @cached_property
     def _answers(self) -> list[dict[str, Array]]:
         return self._run(self._model)

@@ -22,6 +22,7 @@ from onnxq.passes import (
     Calibrate,
     FoldBatchNorm,
     FoldConstants,
+    FoldGemmFactors,
     InsertQdq,
     PlanIntegers,
     RoundWeights,
@@ -58,6 +59,7 @@ RECIPES: Mapping[str, Recipe] = {
         (
             FoldConstants(),
             FoldBatchNorm(),
+            FoldGemmFactors(),
             BalanceActivations(),
             PlanIntegers(),
             Calibrate(),

@@ -5,6 +5,7 @@ from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
+from onnxq.passes.fold_gemm_factors import FoldGemmFactors
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.passes.plan import PlanIntegers
 from onnxq.passes.round_weights import RoundWeights
@@ -15,6 +16,7 @@ PASSES: dict[str, type[Pass]] = {
     for entry in (
         FoldConstants,
         FoldBatchNorm,
+        FoldGemmFactors,
         BalanceActivations,
         PlanIntegers,
         Calibrate,
@@ -31,6 +33,7 @@ __all__ = [
     "CastFloat",
     "FoldBatchNorm",
     "FoldConstants",
+    "FoldGemmFactors",
     "InsertQdq",
     "PlanIntegers",
     "RoundWeights",

@@ -80,7 +80,12 @@ def _bias_floor(weight: Weight, nodes: dict[str, gs.Node], workspace: Workspace)
     for name, _ in weight.readers:
         node = nodes[name]
         grid = workspace.activations.get(node.inputs[0].name)
-        if grid is None or node.op == "MatMul" or not has_bias(node) or not is_constant(node.inputs[2]):
+        if (
+            grid is None
+            or node.op not in ("Conv", "ConvTranspose", "Gemm")
+            or not has_bias(node)
+            or not is_constant(node.inputs[2])
+        ):
             continue
         bias = np.abs(np.asarray(node.inputs[2].values, np.float64))
         if node.op == "ConvTranspose":  # groups share the scales

@@ -90,6 +90,11 @@ class Backend:
     ``build``: the engine's door, None for a target that is only simulated;
     ``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
     ``opens_shapes``: the engine takes shapes that change from run to run;
+    ``splits_bias``: a layer is integer only if it is quantized before the Add of its bias, and behind its activation;
+    ``left_constants``: whether a MatMul whose constant is its first operand is quantized;
+    ``concat``: the grids of a Concat that a Conv reads, where the usual ones give wrong answers;
+    ``quantized_before``: operators that read integers on the grid of their result, for the same reason;
+    ``stores``: which inputs of operators that compute in float are stored as integers;
     ``side_file``: what the target's tools want beside the float model, if that is what they take."""
 
     name: str
@@ -107,6 +112,10 @@ class Backend:
     floats: Mapping[str, frozenset[str]] = field(default_factory=lambda: {"fp32": frozenset()})
     fp32_reason: str = ""
     preparation: tuple["Pass", ...] = ()
+    left_constants: bool = True
+    concat: ActivationSchemes | None = None
+    quantized_before: frozenset[str] = frozenset()
+    stores: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     lowering: tuple["Pass", ...] = ()
     build: Callable[[onnx.ModelProto, Shapes], Engine] | None = None
     modules: tuple[str, ...] = ()

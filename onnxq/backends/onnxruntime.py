@@ -17,10 +17,13 @@ from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heav
 from onnxq.backends.saturation import saturates
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
+from onnxq.graph import RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.passes.fuse_silu import FuseSilu
+from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.quantize_bias import QuantizeBias
 from onnxq.passes.split_hard_swish import SplitHardSwish
+from onnxq.passes.unfold_dequantize import UnfoldDequantize
 from onnxq.passes.widen_factors import WidenFactors
 from onnxq.scheme import ActivationSchemes, Scheme
 
@@ -193,8 +196,10 @@ BACKEND = Backend(
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},
     splits_bias=True,
     fp32_reason="onnxruntime has next to no kernels for 16-bit floats on the CPU",
-    preparation=(SplitHardSwish(),),
+    left_constants=False,
+    stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
     saturates=saturates,
-    lowering=(QuantizeBias(), FuseSilu(), WidenFactors()),
+    preparation=(SplitHardSwish(),),
+    lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),
     build=_build,
 )

@@ -13,6 +13,7 @@ from onnxq.backends import onnxruntime, openvino
 from onnxq.backends.backend import Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.inputs import Array
+from onnxq.passes.keep_axes import KeepAxes
 
 
 @dataclass(frozen=True)
@@ -50,5 +51,7 @@ BACKEND = replace(
     title="onnxruntime + OpenVINO",
     modules=("openvino",),
     extra="openvino",
+    quantized_before=openvino.MAXIMA,
+    lowering=(*onnxruntime.BACKEND.lowering, KeepAxes()),
     build=_build,
 )

@@ -25,7 +25,7 @@ from onnxq.backends.tensorrt_layers import (
     read_layers,
 )
 from onnxq.errors import EngineError, EngineMissing
-from onnxq.graph import HEAVY_OPS
+from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.scheme import ActivationSchemes, Scheme
 
@@ -188,5 +188,10 @@ BACKEND = Backend(
         | {"ConvTranspose", "GRU", "GlobalLpPool", "HardSwish", "LpNormalization", "LpPool", "Mish", "Shrink"},
     },
     opens_shapes=False,
+    stores={"Gather": (0,)},
+    refuses=dict.fromkeys(
+        RECURRENT_OPS,
+        "recurrent layers compute in float on TensorRT, and integer weights might be unpacked at every run",
+    ),
     build=_build,
 )

@@ -28,6 +28,7 @@ BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 OPTIONS = {
     *("--data", "--preprocess", "--samples", "--batch", "--seed"),
     *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
+    *("--reduce-range", "--no-reduce-range"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--json", "--report", "--quiet", "-q"),
     *("--help", "-h"),
 }
@@ -266,6 +267,13 @@ def test_what_stays_float_is_16_bit_where_the_engine_takes_it(command: Command, 
     assert "no BF16 (--float): OpenVINO itself chooses" in alone.stderr
 
 
+def test_weights_of_seven_bits_on_request(command: Command, folder: Path) -> None:
+    for word, largest in (("--reduce-range", 63), ("--no-reduce-range", 127)):
+        assert command(*TINY, word, "--no-build", "-o", "q.onnx").returncode == 0
+        held = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(folder / "q.onnx").graph.initializer]
+        assert max(int(np.abs(array.astype(int)).max()) for array in held if array.dtype == np.int8) == largest
+
+
 def test_excluded_nodes_and_operators_stay_float(command: Command, folder: Path) -> None:
     options = ("--exclude", "^/layers/layers.0/", "--keep-float", "Gemm", "--no-build", "--json", "facts.json")
     done = command("quantize", CARD, "-o", "q.onnx", *options)
@@ -416,9 +424,9 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
 
 def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
-    from onnxq.cli import quantize
+    from onnxq.cli import outputs, quantize
 
-    assert [*backends.BACKENDS, *TARGETS] == quantize._backends()
+    assert [*backends.BACKENDS, *TARGETS] == outputs.backend_choices()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
 
 

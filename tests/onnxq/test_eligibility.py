@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from onnxq.backends import backend_of
-from onnxq.eligibility import followed, preceded, undersized
+from onnxq.eligibility import undersized
+from onnxq.tails import after_a_layer, before_a_layer
 from onnxq.testing import normal, parse, workspace
 
 TENSORRT = backend_of("tensorrt")
@@ -80,5 +81,5 @@ def test_what_stands_before_and_behind() -> None:
             k=np.array(2, np.float32),
         )
     ).graph
-    assert preceded(graph) == {"mid", "two", "tail"}
-    assert followed(graph) == {"in", "one", "mid"}
+    assert after_a_layer(graph) == {"mid", "two", "tail"}
+    assert before_a_layer(graph) == {"in", "one", "mid"}

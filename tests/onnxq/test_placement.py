@@ -90,8 +90,8 @@ def test_a_detection_head_s_tail_stays_float() -> None:
     )
     assert set(found.activations) == {"x", "b", "c", "d"}
     assert set(found.floats) == {"box", "scale", "cls", "join"}
-    assert "output of the model" in found.floats["join"] and "left to onnxruntime" in found.floats["box"]
-    assert "not between integer layers" in found.floats["scale"]
+    assert "output of the model" in found.floats["join"]
+    assert all("decoded" in found.floats[name] for name in ("box", "scale", "cls"))
 
 
 def test_what_moves_integers_keeps_their_grid() -> None:
@@ -207,10 +207,28 @@ def test_a_layer_that_cannot_be_integer_has_a_reason(body: str, weights: dict[st
 def test_weights_have_scales_per_output_channel_and_batches_of_matrices_one() -> None:
     found = plan(
         "[one] a = MatMul(x, w) [two] b = MatMul(a, v) [three] c = Gemm<transB=1>(d, u) [four] y = MatMul(t, c)",
+        "openvino",
         inputs="float[2,4,8] x, float[4,8] d",
         w=normal(8, 6), v=normal(2, 6, 5), u=normal(7, 8), t=normal(3, 4),
     )  # fmt: skip
-    assert {weight.tensor: weight.scheme.axis for weight in found.weights} == {"w": 1, "v": None, "u": 0, "t": 0}
+    assert {weight.tensor: weight.scheme.axis for weight in found.weights} == {"w": 1, "v": None, "u": 0, "t": None}
+
+
+def test_onnxruntime_has_no_integer_product_with_a_weight_on_the_left() -> None:
+    found = plan("[one] a = MatMul(x, w) [two] y = MatMul(t, a)", inputs="float[4,8] x", w=normal(8, 6), t=normal(3, 4))
+    assert found.nodes == {"one"} and "first operand" in found.floats["two"]
+
+
+@pytest.mark.parametrize("op", ["MatMul(x, w)", "Gemm(x, w)"])
+def test_onnxruntime_wants_a_product_quantized_behind_its_activation(op: str) -> None:
+    body = f"[one] a = {op} [act] b = Relu(a) [tail] y = Exp(b)"
+    assert readers(plan(body, inputs="float[N,8] x", w=normal(8, 8))) == {"x": ["one"], "b": None}
+    assert readers(plan(body, "openvino", inputs="float[N,8] x", w=normal(8, 8))) == {"x": ["one"]}
+
+
+def test_what_is_float_between_layers_has_another_reason_than_what_follows_the_last_one() -> None:
+    found = plan(f"{CHAIN} [sig] d = Sigmoid(c) [add] e = Add(d, c) [three] f = Conv(e, w) [tail] y = Exp(f)")
+    assert "left to onnxruntime" in found.floats["sig"] and "back and forth" in found.floats["add"]
 
 
 def test_a_weight_that_is_also_an_input_is_a_weight() -> None:

@@ -15,6 +15,7 @@ from onnxq.passes import (
     Calibrate,
     FoldBatchNorm,
     FoldConstants,
+    FoldGemmFactors,
     InsertQdq,
     PlanIntegers,
     RoundWeights,
@@ -36,7 +37,8 @@ class Mine:
 
 def test_the_default_recipe() -> None:
     assert [type(step) for step in load_recipe("default").passes] == [
-        FoldConstants, FoldBatchNorm, BalanceActivations, PlanIntegers, Calibrate, RoundWeights, InsertQdq,
+        FoldConstants, FoldBatchNorm, FoldGemmFactors, BalanceActivations, PlanIntegers, Calibrate, RoundWeights,
+        InsertQdq,
     ]  # fmt: skip
 
 

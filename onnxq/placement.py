@@ -270,7 +270,7 @@ def _finish(graph: gs.Graph, sketch: _Sketch, backend: Backend) -> Plan:
             sketch.grids.get(name, name),
             frozenset(sketch.wanted.get(name, ())),
             name in sketch.written,
-            function_behind(tensors[name]),
+            function_behind(graph, tensors[name]),
         )
         for name in {**sketch.wanted, **sketch.written}
         if name in sketch.written or sketch.wanted.get(name)

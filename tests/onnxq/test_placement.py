@@ -241,3 +241,58 @@ def test_placing_changes_nothing() -> None:
     before = space.model().SerializeToString(deterministic=True)
     place(space.graph, space.backend, Wishes())
     assert space.model().SerializeToString(deterministic=True) == before
+
+
+def test_openvino_quantizes_what_a_layer_makes_where_that_completes_the_integers_around_a_neighbour() -> None:
+    pool = "AveragePool<kernel_shape=[2,2], strides=[2,2]>"
+    found = plan(f"[one] a = Conv(x, w) [pool] b = {pool}(a) [two] c = Conv(b, w) [t] y = Exp(c)", "openvino")
+    assert readers(found) == {"x": ["one"], "a": ["pool"], "b": None}
+    assert "pool" not in found.floats
+    far = plan(f"[one] a = Conv(x, w) [pool] b = {pool}(a) [t] y = Exp(b)", "openvino")
+    assert readers(far) == {"x": ["one"]} and "not between integer layers" in far.floats["pool"]
+    behind = plan(f"[first] a = Exp(x) [pool] b = {pool}(a) [two] c = Conv(b, w) [t] y = Exp(c)", "openvino")
+    assert readers(behind) == {"b": ["two"]}
+
+
+def test_openvino_quantizes_neither_edge_of_a_sum_whose_other_edge_is_float() -> None:
+    found = plan("[one] a = Conv(x, w) [f] b = Exp(a) [two] c = Conv(b, w) [g] d = Tanh(b) [add] e = Add(c, d) "
+                 "[three] y = Conv(e, w)", "openvino")  # fmt: skip
+    assert readers(found) == {"x": ["one"], "b": ["two"], "e": ["three"]}
+    assert "add" in found.floats
+
+
+def test_a_layer_that_stays_float_gives_no_integers() -> None:
+    body = f"{CHAIN} [add] d = Add(c, b) [three] e = Conv(d, w) [tail] y = Sigmoid(e)"
+    found = plan(body, "openvino", Wishes(exclude=("^two$",)))
+    assert readers(found) == {"x": ["one"], "d": ["three"]}
+    assert "add" in found.floats
+
+
+def test_a_relu_that_vanishes_between_a_layer_and_a_sum() -> None:
+    body = "[one] a = Conv(x, w) [act] b = Relu(a) [two] c = Conv(x, w) [add] d = Add(b, c) [three] y = Conv(d, w)"
+    found = plan(body, "openvino")
+    assert readers(found) == {"x": ["one", "two"], "b": ["add"], "c": ["add"], "d": None}
+    assert "act" not in found.floats
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_pools_in_a_row_and_a_flatten_keep_one_grid(backend: str) -> None:
+    pool = "MaxPool<kernel_shape=[2,2], strides=[2,2]>"
+    body = (
+        f"[one] a = Conv(x, w) [act] b = Relu(a) [p] c = {pool}(b) [q] d = {pool}(c) [flat] e = Flatten(d) "
+        "[fc] y = Gemm(e, v)"
+    )
+    found = plan(body, backend, w=W, v=normal(16, 5))
+    if backend == "tensorrt":
+        assert readers(found) == {"x": ["one"], "e": ["fc"]}
+    else:
+        assert {name: found.activations[name].grid for name in "bcde"} == dict.fromkeys("bcde", "b")
+        assert readers(found)["b"] == (None if backend == "onnxruntime" else ["p"])
+        assert {"b"} == found.watched - {"x", "y"}
+
+
+def test_the_activation_function_behind_a_tensor_is_noted() -> None:
+    found = plan("[one] a = Conv(x, w) [sig] s = Sigmoid(a) [act] b = Mul(a, s) [two] y = Conv(b, w)")
+    assert {name: entry.through for name, entry in found.activations.items()} == {
+        "x": None, "a": "silu", "b": None, "y": None
+    }  # fmt: skip

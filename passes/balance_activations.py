@@ -32,10 +32,10 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class BalanceActivations:
-    """Balance the input of every depthwise convolution that gains at least ``gain_db`` by a Mul, or ``FREE_DB`` where
-    the layer before takes the factor. ``samples``: how many are looked at."""
+    """Balance the input of every depthwise convolution that gains at least ``gain_db`` (12 are two bits) by a Mul,
+    or ``FREE_DB`` where the layer before takes the factor. ``samples``: how many are looked at."""
 
-    gain_db: float = 10.0
+    gain_db: float = 13.0
     samples: int = 16
     name: ClassVar[str] = "balance_activations"
     tolerance_db: ClassVar[float] = 70.0

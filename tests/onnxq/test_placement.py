@@ -249,7 +249,7 @@ def test_openvino_quantizes_what_a_layer_makes_where_that_completes_the_integers
     assert readers(found) == {"x": ["one"], "a": ["pool"], "b": None}
     assert "pool" not in found.floats
     far = plan(f"[one] a = Conv(x, w) [pool] b = {pool}(a) [t] y = Exp(b)", "openvino")
-    assert readers(far) == {"x": ["one"]} and "not between integer layers" in far.floats["pool"]
+    assert readers(far) == {"x": ["one"]} and "follows the last linear layer" in far.floats["pool"]
     behind = plan(f"[first] a = Exp(x) [pool] b = {pool}(a) [two] c = Conv(b, w) [t] y = Exp(c)", "openvino")
     assert readers(behind) == {"b": ["two"]}
 

@@ -1,0 +1,152 @@
+"""Rules on operators that an engine has no integer kernel for, or a bad one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx
+
+from onnxq.backends.heavy import is_heavy
+from onnxq.lint.finding import Finding, Severity
+from onnxq.lint.view import MOVES, QUANTIZE, View
+
+INTEGER_OPERATORS = frozenset(
+    {
+        "QLinearConv",
+        "QLinearMatMul",
+        "ConvInteger",
+        "MatMulInteger",
+        "DynamicQuantizeLinear",
+        "QLinearAdd",
+        "QLinearMul",
+        "QLinearConcat",
+        "QLinearAveragePool",
+        "QLinearGlobalAveragePool",
+        "QLinearSigmoid",
+        "QLinearLeakyRelu",
+        "QLinearSoftmax",
+        "QGemm",
+        "QAttention",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+    }
+)
+
+
+@dataclass(frozen=True)
+class IntegerOperators:
+    """Operators on integers, which other engines than onnxruntime read badly or not at all."""
+
+    ops: frozenset[str]
+    severity: Severity
+    why: str
+    mend: str
+    per_channel: bool = False
+
+    def __call__(self, view: View) -> Iterator[Finding]:
+        for node in view.nodes:
+            if node.op_type in self.ops and (not self.per_channel or _per_channel(view, node)):
+                yield Finding("integer_operator", node.name, self.severity, f"{node.op_type}: {self.why}", self.mend)
+
+
+def _per_channel(view: View, node: onnx.NodeProto) -> bool:
+    scale = view.values(node.input[4]) if node.op_type == "QLinearConv" else None
+    return scale is not None and scale.size > 1
+
+
+def slow_signed_kernels(view: View) -> Iterator[Finding]:
+    """onnxruntime makes uint8 of int8 activations in Q/DQ graphs, but takes a QLinearConv as it is."""
+    for node in view.nodes:
+        if node.op_type not in ("QLinearConv", "ConvInteger"):
+            continue
+        index = 2 if node.op_type == "QLinearConv" else 2
+        zero = view.constants.get(node.input[index]) if len(node.input) > index else None
+        if zero is not None and zero.data_type == onnx.TensorProto.INT8:
+            yield Finding(
+                "slow_signed_kernels",
+                node.name,
+                "slow",
+                "A QLinearConv of int8 activations: onnxruntime's fast kernels multiply uint8 by int8.",
+                "Quantize activations to uint8, or write Q/DQ, which onnxruntime turns into uint8 itself.",
+            )
+
+
+@dataclass(frozen=True)
+class NoConvTranspose:
+    """``asymmetric_only``: symmetric activations are fine."""
+
+    why: str
+    mend: str
+    asymmetric_only: bool = False
+
+    def __call__(self, view: View) -> Iterator[Finding]:
+        for node in view.heavy:
+            pair = view.behind(node.input[0], MOVES)
+            if node.op_type != "ConvTranspose" or pair is None:
+                continue
+            if not self.asymmetric_only or pair.dtype != "int8" or not pair.symmetric:
+                yield Finding("conv_transpose", node.name, "float", self.why, self.mend)
+
+
+@dataclass(frozen=True)
+class FloatOperator:
+    """Q/DQ in front of an operator that works in float, for nobody else: it only costs accuracy."""
+
+    ops: frozenset[str]
+    title: str
+
+    def __call__(self, view: View) -> Iterator[Finding]:
+        for pair in view.activations:
+            found = view.readers(pair.output)
+            if found and not view.is_output(pair.output) and all(node.op_type in self.ops for node in found):
+                for node in found:
+                    yield Finding(
+                        "float_operator",
+                        node.name,
+                        "float",
+                        f"{node.op_type} reads a DequantizeLinear, and {self.title} computes it in float: rounding its "
+                        "input costs accuracy and wins nothing.",
+                        "Take the Q/DQ in front of it away; quantize the inputs of Conv, Gemm and MatMul only.",
+                    )
+
+
+@dataclass(frozen=True)
+class BothSides:
+    """Operators that run in integers only between a DequantizeLinear on every input and a QuantizeLinear."""
+
+    data_inputs: "dict[str, int | None]"
+    title: str
+
+    def __call__(self, view: View) -> Iterator[Finding]:
+        for node in view.nodes:
+            if node.op_type not in self.data_inputs or is_heavy(node):
+                continue
+            names = [n for n in node.input[: self.data_inputs[node.op_type]] if n]
+            if any(name in view.constants for name in names):
+                continue
+            before = [name in view.pairs for name in names]
+            after = any(reader.op_type == QUANTIZE for name in node.output for reader in view.readers(name))
+            if any(before) and not (all(before) and after):
+                missing = "its output is not quantized" if all(before) else "only some of its inputs are quantized"
+                yield Finding(
+                    "both_sides",
+                    node.name,
+                    "slow",
+                    f"{node.op_type}: {missing}. {self.title} runs it in integers only if all inputs and the output "
+                    "are quantized; so it runs in float, between conversions that cost time.",
+                    "Put Q/DQ on every input and behind it, or on none of them.",
+                )
+
+
+def softmax_input(view: View) -> Iterator[Finding]:
+    """OpenVINO fuses MatMul-Softmax-MatMul; asymmetric integers between break that, and both products run in float."""
+    for node in view.nodes:
+        pair = view.behind(node.input[0], MOVES) if node.op_type == "Softmax" else None
+        if pair is not None and not pair.symmetric:
+            yield Finding(
+                "softmax_input",
+                node.name,
+                "float",
+                f"The input of a Softmax is quantized ({pair.dtype}, zero point not 0). OpenVINO then cannot fuse "
+                "attention, and its products run in float.",
+                "Take the Q/DQ in front of the Softmax away, or make it symmetric int8.",
+            )

@@ -12,6 +12,39 @@ from onnxq.errors import Declined
 
 HEAVY_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
+MOVERS = frozenset(
+    {
+        *(
+            "Concat",
+            "DepthToSpace",
+            "Expand",
+            "Flatten",
+            "Gather",
+            "GatherND",
+            "Identity",
+            "MaxPool",
+            "Pad",
+            "ReduceMax",
+        ),
+        *(
+            "ReduceMin",
+            "Reshape",
+            "Resize",
+            "Slice",
+            "SpaceToDepth",
+            "Split",
+            "Squeeze",
+            "Tile",
+            "Transpose",
+            "Unsqueeze",
+        ),
+    }
+)
+"""Operators that move or pick elements: what they do to integers they do to the reals these stand for.
+
+Of Resize this holds where it picks the nearest, of Pad where it pads with what stands for zero.
+"""
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -31,15 +31,25 @@ QUANTIZED_OPS = frozenset(
         "ConvInteger",
         "MatMulInteger",
         "DynamicQuantizeLinear",
+        # onnxruntime's own
+        "DynamicQuantizeLSTM",
+        "DynamicQuantizeMatMul",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "QAttention",
+        "QGemm",
+        *(f"QLinear{op}" for op in ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul")),
+        *(f"QLinear{op}" for op in ("ReduceMean", "Sigmoid", "Softmax", "Where")),
     ]
 )
 
 
-def load_model(source: ModelLike) -> onnx.ModelProto:
+def load_model(source: ModelLike, *, quantized: bool = False) -> onnx.ModelProto:
     """The model, complete (external data read in), checked, at opset 13 or later, shapes inferred, with a
     unique name on every node.
 
-    Raises ModelError if it cannot be read, is not valid ONNX, is already quantized, or its opset is unknown.
+    ``quantized`` says what it must be: a model that works on integers, or one that does not. Raises ModelError if it
+    is not, cannot be read, is not valid ONNX, or its opset is unknown.
     """
     proto, where = _read(source)
     if proto.ByteSize() > PROTOBUF_LIMIT:
@@ -47,7 +57,7 @@ def load_model(source: ModelLike) -> onnx.ModelProto:
     if not proto.graph.node and not proto.graph.input:
         raise ModelError(f"{where}: this is not an ONNX model (it has no graph). Export the model again.")
     _check_opset(proto, where)
-    _refuse_quantized(proto, where)
+    (_require_quantized if quantized else _refuse_quantized)(proto, where)
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
@@ -112,16 +122,24 @@ def _check_opset(proto: onnx.ModelProto, where: str) -> None:
         )
 
 
-def _refuse_quantized(proto: onnx.ModelProto, where: str) -> None:
+def _quantized_nodes(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
     found = [node for node in proto.graph.node if node.op_type in QUANTIZED_OPS]
-    foreign = [node for node in proto.graph.node if node.op_type == "Quant" and node.domain]
-    if found or foreign:
-        first = (found or foreign)[0]
-        count = len(found) or len(foreign)
+    return found or [node for node in proto.graph.node if node.op_type == "Quant" and node.domain]
+
+
+def _refuse_quantized(proto: onnx.ModelProto, where: str) -> None:
+    found = _quantized_nodes(proto)
+    if found:
         raise ModelError(
-            f"{where}: already quantized: {count} nodes such as {first.name or first.op_type!r} ({first.op_type}) "
-            "work on integers. Give the FP32 model it was made from."
+            f"{where}: already quantized: {len(found)} nodes such as {found[0].name or found[0].op_type!r} "
+            f"({found[0].op_type}) work on integers. Give the FP32 model it was made from; for another engine: "
+            "onnxq retarget."
         )
+
+
+def _require_quantized(proto: onnx.ModelProto, where: str) -> None:
+    if not _quantized_nodes(proto):
+        raise ModelError(f"{where}: has no Q/DQ nodes, nor others that work on integers. Use: onnxq quantize.")
 
 
 def to_graph(proto: onnx.ModelProto) -> gs.Graph:

@@ -18,8 +18,8 @@ SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 class Scheme:
     """A choice of integer grid; ``axis=None`` is one grid per tensor.
 
-    A grid of fewer than 8 bits is stored in 8. A symmetric grid has zero point 0 and leaves the lowest
-    signed integer unused, so that a value and its negative are both on it.
+    A grid of fewer than 8 bits is stored in 8, one of more in 16. A symmetric grid has zero point 0 and leaves the
+    lowest signed integer unused, so that a value and its negative are both on it.
     """
 
     signed: bool
@@ -29,7 +29,7 @@ class Scheme:
 
     @property
     def dtype(self) -> np.dtype[np.integer]:
-        return np.dtype(np.int8 if self.signed else np.uint8)
+        return np.dtype(f"{'int' if self.signed else 'uint'}{8 if self.bits <= 8 else 16}")
 
     @property
     def lowest(self) -> int:

@@ -1,10 +1,11 @@
 """Q/DQ put by hand where a test wants them, rightly or wrongly: what a linter is tried on.
 
-    handmade(parse("g (float[1,16,8,8] x) => ... { c = Conv(x, w) }", w=normal(16, 16, 1, 1)), x=U8, w=I8.along(0))
+handmade(parse("g (float[1,16,8,8] x) => ... { c = Conv(x, w) }", w=normal(16, 16, 1, 1)), x=U8, w=I8.along(0))
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -102,7 +103,7 @@ def _quantize(model: onnx.ModelProto, name: str, reader: str, grid: Grid, values
     if zero is not None:
         graph.initializer.append(onnx.helper.make_tensor(f"{tag}.zero", kind, zero.shape, zero.ravel()))
         inputs.append(f"{tag}.zero")
-    attrs = {"axis": grid.axis} if grid.axis is not None else {}
+    attrs: dict[str, Any] = {"axis": grid.axis} if grid.axis is not None else {}
     attrs |= {"block_size": grid.block} if grid.block else {}
     for node in graph.node:
         if reader in ("", node.name):
@@ -121,9 +122,7 @@ def _quantize(model: onnx.ModelProto, name: str, reader: str, grid: Grid, values
             integers = values / spread[0]
         graph.initializer.append(onnx.helper.make_tensor(f"{tag}.q", kind, values.shape, integers.ravel()))
     else:
-        graph.node.append(
-            onnx.helper.make_node("QuantizeLinear", [source, *inputs], [f"{tag}.q"], f"{tag}/Q", **attrs)
-        )
+        graph.node.append(onnx.helper.make_node("QuantizeLinear", [source, *inputs], [f"{tag}.q"], f"{tag}/Q", **attrs))
     graph.node.append(onnx.helper.make_node("DequantizeLinear", [f"{tag}.q", *inputs], [result], f"{tag}/DQ", **attrs))
 
 
@@ -139,7 +138,8 @@ def _spread(entry: Array, values: Array, grid: Grid) -> Array:
 
 def _sort(graph: onnx.GraphProto) -> None:
     """Nodes in an order in which each comes after those it reads."""
-    waiting, known = list(graph.node), {entry.name for entry in (*graph.input, *graph.initializer)} | {""}
+    waiting = list(graph.node)
+    known = {entry.name for entry in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
     ordered = []
     while waiting:
         ready = [node for node in waiting if known.issuperset(node.input)]

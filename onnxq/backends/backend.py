@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import onnx
 
 from onnxq.backends.engine import Engine
+from onnxq.lint.finding import Lint
 from onnxq.scheme import ActivationSchemes, Scheme
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Backend:
     ``products``: whether a MatMul of two activations is quantized;
     ``depthwise``: whether a convolution of one input channel a group is quantized;
     ``opens_shapes``: the engine takes shapes that change from run to run;
-    ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias."""
+    ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias;
+    ``lints``: rules on what the engine refuses, runs in float or computes wrongly, for any quantized graph."""
 
     name: str
     title: str
@@ -64,3 +66,4 @@ class Backend:
     splits_bias: bool = False
     opens_shapes: bool = True
     lowering: tuple["Pass", ...] = ()
+    lints: tuple[Lint, ...] = ()

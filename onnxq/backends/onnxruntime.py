@@ -17,6 +17,7 @@ from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heav
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
 from onnxq.inputs import Array
+from onnxq.lint.tables import ONNXRUNTIME
 from onnxq.passes.quantize_bias import QuantizeBias
 from onnxq.scheme import ActivationSchemes, Scheme
 
@@ -190,4 +191,5 @@ BACKEND = Backend(
     splits_bias=True,
     lowering=(QuantizeBias(),),
     build=_build,
+    lints=ONNXRUNTIME,
 )

@@ -15,6 +15,7 @@ from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heav
 from onnxq.errors import EngineError, EngineMissing
 from onnxq.graph import HEAVY_OPS
 from onnxq.inputs import Array
+from onnxq.lint.tables import OPENVINO
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _MATRIX_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
@@ -195,4 +196,5 @@ BACKEND = Backend(
     weight=Scheme(signed=True, symmetric=True),
     absorbs=frozenset({"Relu", "Clip"}),
     build=_build,
+    lints=OPENVINO,
 )

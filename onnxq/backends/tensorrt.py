@@ -27,6 +27,7 @@ from onnxq.backends.tensorrt_layers import (
 from onnxq.errors import EngineError, EngineMissing, unknown
 from onnxq.graph import HEAVY_OPS
 from onnxq.inputs import Array
+from onnxq.lint.tables import TENSORRT
 from onnxq.scheme import ActivationSchemes, Scheme
 
 
@@ -248,4 +249,5 @@ BACKEND = Backend(
     depthwise=False,
     opens_shapes=False,
     build=_build,
+    lints=TENSORRT,
 )

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from onnxq.lint.finding import Finding, Severity
-from onnxq.lint.view import ACTIVATIONS, MOVES, QUANTIZE, Pair, View, attribute
+from onnxq.lint.view import ACTIVATIONS, MOVES, Pair, View, attribute
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,9 @@ class PerChannelActivation:
         for pair in view.activations:
             if pair.axis is None or (pair.scale is not None and pair.scale.size == 1):
                 continue
-            layers = [node for node in view.layers_reading(pair, MOVES) if not (self.depthwise and _depthwise(view, node))]
+            layers = [
+                node for node in view.layers_reading(pair, MOVES) if not (self.depthwise and _depthwise(view, node))
+            ]
             if layers:
                 yield Finding(
                     "per_channel_activation",
@@ -112,7 +114,11 @@ class ScaleNotPositive:
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for pair in view.pairs.values():
-            if pair.scale is not None and np.any(pair.scale <= 0) and (self.everywhere or not pair.constant):
+            if (
+                pair.scale is not None
+                and np.min(pair.scale.astype(np.float64), initial=1.0) <= 0
+                and (self.everywhere or not pair.constant)
+            ):
                 yield Finding(
                     "scale_not_positive",
                     pair.name,
@@ -172,8 +178,8 @@ def relu_not_absorbed(view: View) -> Iterator[Finding]:
                 "relu_not_absorbed",
                 maker.name,
                 "float",
-                f"Between the Conv and its quantizer stands a {act.op_type} that the grid ({pair.dtype}, {least:.3g} to "
-                f"{most:.3g}) does not make redundant. onnxruntime then fuses it into a float Conv.",
+                f"Between the Conv and its quantizer stands a {act.op_type} that the grid ({pair.dtype}, {least:.3g} "
+                f"to {most:.3g}) does not make redundant. onnxruntime then fuses it into a float Conv.",
                 "Let the grid begin where the activation does (uint8 with zero point 0, or int8 with -128), and end "
                 "where a Clip does.",
             )
@@ -184,7 +190,10 @@ def _range(view: View, act: onnx.NodeProto) -> tuple[float, float]:
         return 0.0, np.inf
     ends = [view.values(name) if name else None for name in act.input[1:3]]
     ends += [None] * (2 - len(ends))
-    return (-np.inf if ends[0] is None else float(ends[0].ravel()[0]), np.inf if ends[1] is None else float(ends[1].ravel()[0]))
+    return (
+        -np.inf if ends[0] is None else float(ends[0].ravel()[0]),
+        np.inf if ends[1] is None else float(ends[1].ravel()[0]),
+    )
 
 
 def int8_before_move(view: View) -> Iterator[Finding]:
@@ -203,7 +212,7 @@ def int8_before_move(view: View) -> Iterator[Finding]:
                     "rejected",
                     f"An int8 DequantizeLinear is read by a {_what(node)}, at opset {view.opset}. onnxruntime moves it "
                     "behind that, writes an invalid QuantizeLinear on the way, and refuses the model "
-                    "(\"output_dtype INT8 does not match y_zero_point type UINT8\").",
+                    '("output_dtype INT8 does not match y_zero_point type UINT8").',
                     "Put Q/DQ behind that operator too, use uint8, or export with opset 20 or older.",
                 )
 

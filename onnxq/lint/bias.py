@@ -1,4 +1,4 @@
-"""Rules on biases. Products are summed on the grid ``activation scale * weight scale``, so a bias fits in only there."""
+"""Rules on biases. Products are summed on the grid ``activation scale * weight scale``; only there a bias fits in."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ def int32_bias(view: View) -> Iterator[Finding]:
 
 
 def bias_grid(view: View) -> Iterator[Finding]:
-    """onnxruntime fuses a quantized bias only as int32 with scale ``sx * sw``; elsewhere it leaves the layer in float."""
+    """onnxruntime fuses a quantized bias only as int32 with scale ``sx * sw``, else it leaves the layer in float."""
     for node, pair in biases(view):
         operands = [view.behind(name, MOVES) for name in node.input[:2]]
         if any(entry is None for entry in operands) or _fits(pair, operands):

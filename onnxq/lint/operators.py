@@ -1,11 +1,10 @@
 """Rules on operators that an engine has no integer kernel for, or a bad one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
 
-from onnxq.backends.heavy import is_heavy
 from onnxq.lint.finding import Finding, Severity
 from onnxq.lint.view import MOVES, QUANTIZE, View
 
@@ -58,8 +57,7 @@ def slow_signed_kernels(view: View) -> Iterator[Finding]:
     for node in view.nodes:
         if node.op_type not in ("QLinearConv", "ConvInteger"):
             continue
-        index = 2 if node.op_type == "QLinearConv" else 2
-        zero = view.constants.get(node.input[index]) if len(node.input) > index else None
+        zero = view.constants.get(node.input[2]) if len(node.input) > 2 else None
         if zero is not None and zero.data_type == onnx.TensorProto.INT8:
             yield Finding(
                 "slow_signed_kernels",
@@ -111,29 +109,28 @@ class FloatOperator:
 
 @dataclass(frozen=True)
 class BothSides:
-    """Operators that run in integers only between a DequantizeLinear on every input and a QuantizeLinear."""
+    """Operators between integer layers that are integer only if *all* their inputs are quantized.
 
-    data_inputs: "dict[str, int | None]"
+    ``inputs``: how many of an operator's inputs carry data, None for all.
+    """
+
+    inputs: Mapping[str, int | None]
     title: str
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for node in view.nodes:
-            if node.op_type not in self.data_inputs or is_heavy(node):
+            names = [name for name in node.input[: self.inputs.get(node.op_type, 0)] if name]
+            if not names or any(name in view.constants for name in names):
                 continue
-            names = [n for n in node.input[: self.data_inputs[node.op_type]] if n]
-            if any(name in view.constants for name in names):
-                continue
-            before = [name in view.pairs for name in names]
             after = any(reader.op_type == QUANTIZE for name in node.output for reader in view.readers(name))
-            if any(before) and not (all(before) and after):
-                missing = "its output is not quantized" if all(before) else "only some of its inputs are quantized"
+            if after and not all(view.behind(name, MOVES) is not None for name in names):
                 yield Finding(
                     "both_sides",
                     node.name,
                     "slow",
-                    f"{node.op_type}: {missing}. {self.title} runs it in integers only if all inputs and the output "
-                    "are quantized; so it runs in float, between conversions that cost time.",
-                    "Put Q/DQ on every input and behind it, or on none of them.",
+                    f"The output of this {node.op_type} is quantized, not all of its inputs are. {self.title} runs it "
+                    "in integers only with Q/DQ on every side; so it runs in float, and so may the layers before it.",
+                    "Put Q/DQ in front of every input of it as well.",
                 )
 
 

@@ -84,10 +84,8 @@ class View:
         constants = {tensor.name: tensor for tensor in graph.initializer}
         for node in graph.node:
             if node.op_type == "Constant":
-                constants |= {node.output[0]: entry.t for entry in node.attribute if entry.name == "value"}
-        pairs = {
-            node.output[0]: _pair(node, producers, constants) for node in graph.node if node.op_type == DEQUANTIZE
-        }
+                constants.update((node.output[0], entry.t) for entry in node.attribute if entry.name == "value")
+        pairs = {node.output[0]: _pair(node, producers, constants) for node in graph.node if node.op_type == DEQUANTIZE}
         return cls(model, opset(model), pairs, constants, producers, consumers, _shapes(model))
 
     @property
@@ -141,8 +139,7 @@ class View:
             bool(found)
             and not self.is_output(tensor)
             and all(
-                node.op_type == QUANTIZE
-                or (node.op_type in carries and self.quantized_alone(node.output[0], carries))
+                node.op_type == QUANTIZE or (node.op_type in carries and self.quantized_alone(node.output[0], carries))
                 for node in found
             )
         )
@@ -184,16 +181,24 @@ def _pair(
     scale = _values(constants.get(node.input[1]))
     zero = node.input[2] if len(node.input) > 2 else ""
     dtype = _dtype(node, quantizer, constants)
-    if zero:
-        zero_point = _values(constants.get(zero))
-    else:
-        zero_point = np.zeros(() if scale is None else scale.shape, np.int8)
+    zeros = np.zeros(() if scale is None else scale.shape, np.int8)
+    zero_point = _values(constants.get(zero)) if zero else zeros
     per_axis = scale is None or scale.size > 1
     block = attribute(node, "block_size", 0)
     axis = attribute(node, "axis", 1) if per_axis and (scale is None or scale.ndim or block) else None
     spelled = len(quantizer.input) > 2 if quantizer is not None else bool(zero)
     return Pair(
-        node.name, quantizer, source, node.output[0], dtype, scale, zero_point, spelled, axis, block, source in constants
+        node.name,
+        quantizer,
+        source,
+        node.output[0],
+        dtype,
+        scale,
+        zero_point,
+        spelled,
+        axis,
+        block,
+        source in constants,
     )
 
 
@@ -211,9 +216,7 @@ def _values(tensor: onnx.TensorProto | None) -> Array | None:
 
 
 def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
-    found: dict[str, tuple[int | None, ...]] = {
-        tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer
-    }
+    found: dict[str, tuple[int | None, ...]] = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     try:
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):

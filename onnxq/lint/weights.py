@@ -43,7 +43,7 @@ class WeightGrid:
                     "weight_grid",
                     node.name,
                     self.severity,
-                    f"Weights are {pair.dtype}{'' if pair.symmetric else ' with a zero point that is not 0'}. {self.why}",
+                    f"Weights are {pair.dtype}, zero point {'' if pair.symmetric else 'not '}0. {self.why}",
                     "Quantize weights symmetrically to int8: zero point 0.",
                 )
 
@@ -121,7 +121,9 @@ class Int4:
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for node, index, pair in weights(view):
-            fine = self.blocks_only and node.op_type != "Conv" and pair.block and activation_of(view, node, index) is None
+            fine = (
+                self.blocks_only and node.op_type != "Conv" and pair.block and activation_of(view, node, index) is None
+            )
             if pair.dtype in INT4 and not fine:
                 refused = self.blocks_only and node.op_type == "Conv"
                 yield Finding(
@@ -130,5 +132,9 @@ class Int4:
                     "rejected" if refused else self.severity,
                     f"{pair.dtype} weights. {'There is no convolution with 4-bit weights.' if refused else self.why}",
                     "Quantize these weights to int8"
-                    + (", or give 4-bit ones of a MatMul blocks of 16 to 128 along its inner axis." if self.blocks_only else "."),
+                    + (
+                        ", or give 4-bit ones of a MatMul blocks of 16 to 128 along its inner axis."
+                        if self.blocks_only
+                        else "."
+                    ),
                 )

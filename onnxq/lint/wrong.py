@@ -1,4 +1,7 @@
-"""Patterns that OpenVINO 2026.4.1 compiles to integer kernels that compute something else."""
+"""Patterns that OpenVINO 2026.4.1 compiles to integer kernels that compute something else.
+
+Each was found by comparing its outputs with those of the same graph in onnxruntime, computed node by node.
+"""
 
 from collections.abc import Iterator
 
@@ -6,36 +9,149 @@ import onnx
 
 from onnxq.graph import HEAVY_OPS
 from onnxq.lint.finding import Finding
-from onnxq.lint.view import MOVES, QUANTIZE, View, attribute
+from onnxq.lint.view import ACTIVATIONS, MOVES, QUANTIZE, Pair, View
 
-POINTWISE = frozenset({"Relu", "Clip", "Gelu", "Sigmoid", "HardSwish", "Tanh", "LeakyRelu", "Elu", "Mul", "Add"})
+POINTWISE = ACTIVATIONS | {
+    "Elu",
+    "Gelu",
+    "HardSwish",
+    "Identity",
+    "LeakyRelu",
+    "Mul",
+    "Sigmoid",
+    "Tanh",
+    "Add",
+    QUANTIZE,
+}
+THIN = (4, 8)  # rows of an MLP that OpenVINO's generated kernel gets wrong
+NARROW = 256  # the widest layer it takes into that kernel
 
 
 def signed_concat(view: View) -> Iterator[Finding]:
-    """int8 on an input or on the output of a Concat: numbers are rounded to whole ones inside it."""
+    """int8 behind a Concat, or in front of one whose output a quantized layer reads: its numbers are rounded."""
     for node in view.nodes:
         if node.op_type != "Concat":
             continue
-        pairs = [view.behind(name, MOVES) for name in node.input]
-        pairs += [pair for q in _quantizers(view, node.output[0]) for pair in _pairs_of(view, q)]
-        if any(pair is not None and not pair.constant and pair.dtype == "int8" for pair in pairs):
+        after = list(_pairs_behind(view, node.output[0], MOVES | ACTIVATIONS))
+        if not after and _feeds_quantized_layer(view, node.output[0]):
+            after = [pair for name in node.input if (pair := view.behind(name, MOVES)) is not None]
+        if any(pair.dtype == "int8" and not pair.constant for pair in after):
             yield Finding(
                 "signed_concat",
                 node.name,
                 "wrong",
-                "A Concat of int8 integers: OpenVINO rounds what goes through it to whole numbers (10 to 18 dB are left).",
-                "Use uint8 around Concat: zero point 0 where nothing is negative, else where the range wants it.",
+                "A Concat of int8 integers: OpenVINO rounds what passes through it to whole numbers, which leaves 10 "
+                "to 18 dB of the signal.",
+                "Use uint8 around the Concat: zero point 0 where nothing is negative, else where the range wants it.",
             )
 
 
-def _quantizers(view: View, tensor: str) -> Iterator[onnx.NodeProto]:
-    """QuantizeLinears behind ``tensor``, seen through operators that move numbers."""
+def _pairs_behind(view: View, tensor: str, through: frozenset[str]) -> Iterator[Pair]:
+    """The pairs that quantize ``tensor``, seen through operators of ``through``."""
     for node in view.readers(tensor):
         if node.op_type == QUANTIZE:
+            yield from (pair for pair in view.pairs.values() if pair.quantizer is node)
+        elif node.op_type in through:
+            yield from _pairs_behind(view, node.output[0], through)
+
+
+def _feeds_quantized_layer(view: View, tensor: str) -> bool:
+    return any(
+        any(name in view.pairs for name in node.input[:2])
+        if node.op_type in HEAVY_OPS
+        else node.op_type in MOVES and _feeds_quantized_layer(view, node.output[0])
+        for node in view.readers(tensor)
+    )
+
+
+def maximum_before_quantizer(view: View) -> Iterator[Finding]:
+    """A maximum over all positions, of floats, then Q/DQ."""
+    for node in view.nodes:
+        if node.op_type not in ("GlobalMaxPool", "ReduceMax") or view.behind(node.input[0], MOVES) is not None:
+            continue
+        if any(True for _ in _pairs_behind(view, node.output[0], MOVES)):
+            yield Finding(
+                "maximum_before_quantizer",
+                node.name,
+                "wrong",
+                f"{node.op_type} of floats, then Q/DQ: OpenVINO moves the quantization in front of the maximum and "
+                "loses the scale, which leaves 12 to 23 dB of the signal.",
+                f"Put Q/DQ in front of the {node.op_type} as well.",
+            )
+
+
+def mean_over_tokens(view: View) -> Iterator[Finding]:
+    """A mean over axis 1 of three, of integers: wrong from batch 2 (int8, nothing behind) or from 34 to 48 (uint8, Q/DQ
+    behind as well)."""
+    for node in view.nodes:
+        pair = view.pairs.get(node.input[0]) if node.op_type == "ReduceMean" else None
+        if pair is None or pair.constant or not _over_tokens(view, node):
+            continue
+        behind = any(True for _ in _pairs_behind(view, node.output[0], MOVES))
+        if behind if pair.dtype == "uint8" else not behind:
+            batch = "48 or more" if behind else "2 or more"
+            yield Finding(
+                "mean_over_tokens",
+                node.name,
+                "wrong",
+                f"Q/DQ {'on both sides of' if behind else 'only in front of'} a ReduceMean over tokens ({pair.dtype}): "
+                f"OpenVINO computes garbage at a batch of {batch}; the first sample is right.",
+                "Take the Q/DQ in front of the ReduceMean away, and leave (or put) one behind it.",
+            )
+
+
+def _over_tokens(view: View, node: onnx.NodeProto) -> bool:
+    if len(view.shape(node.input[0]) or ()) != 3:
+        return False
+    written = [entry.ints for entry in node.attribute if entry.name == "axes"]
+    axes = view.values(node.input[1]) if len(node.input) > 1 else None
+    found = list(written[0]) if written else [] if axes is None else axes.ravel().tolist()
+    return found in ([1], [-2])
+
+
+def thin_mlp(view: View) -> Iterator[Finding]:
+    """Two small layers in a row, the first without a bias before its quantizer: one generated kernel, wrong for 4 or 8
+    rows."""
+    for node in view.heavy:
+        if not _plain(view, node) or not _at_risk(view, node.input[0]):
+            continue
+        followers = list(_next_layers(view, _quantized_products(view, node)))
+        if any(_plain(view, follower) for follower in followers):
+            yield Finding(
+                "thin_mlp",
+                node.name,
+                "wrong",
+                "Two quantized layers in a row, of at most 256 channels, the first without a bias before its "
+                "quantizer: OpenVINO makes one kernel of both, which computes garbage for 4 or 8 rows.",
+                "Give the first layer a bias (of zeros) as a Gemm, quantize behind it only, and run other batch sizes "
+                "until `onnxq check --batch 4 --batch 8` finds nothing.",
+            )
+
+
+def _at_risk(view: View, tensor: str) -> bool:
+    shape = view.shape(tensor)
+    return shape is not None and len(shape) == 2 and shape[0] in (None, *THIN)
+
+
+def _plain(view: View, node: onnx.NodeProto) -> bool:
+    """A Gemm or MatMul of quantized operands by a small constant matrix."""
+    if node.op_type not in ("Gemm", "MatMul") or any(view.behind(name, MOVES) is None for name in node.input[:2]):
+        return False
+    shape = view.shape(node.input[1])
+    return shape is not None and len(shape) == 2 and all(size is not None and size <= NARROW for size in shape)
+
+
+def _quantized_products(view: View, node: onnx.NodeProto) -> str:
+    """The tensor that the layer's products become where no bias is added before they are quantized; else empty."""
+    if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]:
+        return ""
+    return node.output[0] if any(True for _ in _pairs_behind(view, node.output[0], POINTWISE - {"Add"})) else ""
+
+
+def _next_layers(view: View, tensor: str) -> Iterator[onnx.NodeProto]:
+    """Layers behind ``tensor`` with nothing but pointwise operators and Q/DQ between."""
+    for node in view.readers(tensor) if tensor else ():
+        if node.op_type in HEAVY_OPS:
             yield node
-        elif node.op_type in MOVES:
-            yield from _quantizers(view, node.output[0])
-
-
-def _pairs_of(view: View, quantizer: onnx.NodeProto) -> Iterator[object]:
-    return (pair for pair in view.pairs.values() if pair.quantizer is quantizer)
+        elif node.op_type in POINTWISE or node.output[0] in view.pairs:
+            yield from _next_layers(view, node.output[0])

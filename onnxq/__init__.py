@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from onnxq.preprocess import Preprocessing
     from onnxq.recipe import Recipe, load_recipe
     from onnxq.result import BackendResult, Result
+    from onnxq.retargeting import retarget
     from onnxq.samples import Samples, open_samples
 
 _HOMES = {
@@ -47,6 +48,7 @@ _HOMES = {
     "onnxq.preprocess": ("Preprocessing",),
     "onnxq.recipe": ("Recipe", "load_recipe"),
     "onnxq.result": ("BackendResult", "Result"),
+    "onnxq.retargeting": ("retarget",),
     "onnxq.samples": ("Samples", "open_samples"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -71,6 +73,7 @@ __all__ = [
     "load_recipe",
     "open_samples",
     "quantize",
+    "retarget",
 ]
 
 

@@ -77,12 +77,13 @@ def check(
     batches: Sequence[int] = (1,),
     preprocessing: Preprocessing | None = None,
     seed: int = 0,
+    seconds: float = 0.3,
     progress: Progress = silent,
 ) -> Checked:
     """Check one model on one backend. Without ``data`` the inputs are random numbers, drawn from ``seed``.
 
     ``float_model`` is the FP32 model it was made from; without it, its Q/DQ are taken out. A model of fixed batch size
-    is run at that, whatever ``batches`` says. Raises ModelError, DataError, RecipeError or EngineMissing; what the
+    is run at that, whatever ``batches`` says. Timing takes about ``seconds`` for each batch size. Raises ModelError, DataError, RecipeError or EngineMissing; what the
     engine refuses is in the result.
     """
     target = backend_of(backend)
@@ -105,7 +106,7 @@ def check(
     )
     if crash := next((entry for entry in found.findings if entry.crashes), None):
         return replace(found, problem=f"not built, since {target.title} would crash: {crash.rule} at {crash.node!r}")
-    return _Bench(target, proto, source, inputs).judge(found, fed.feeds, progress)
+    return _Bench(target, proto, source, inputs, seconds).judge(found, fed.feeds, progress)
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ class _Bench:
     model: onnx.ModelProto
     source: onnx.ModelProto | None
     inputs: tuple[InputSpec, ...]
+    seconds: float
 
     def judge(self, found: Checked, feeds: Sequence[Mapping[str, Array]], progress: Progress) -> Checked:
         """The engine built for every batch, read back at the first."""
@@ -192,9 +194,10 @@ class _Bench:
             times = self._times(engine, feed)
             ideal = reference.run(feed) if reference is not None else None
             entry = parity(self.backend.title, feed, ideal, graph, real, times)
-            found = replace(found, parities=(*found.parities, entry), findings=(*entry.findings, *found.findings))
+            found = replace(found, parities=(*found.parities, entry))
         progress(stage, len(feeds), len(feeds))
-        return found
+        wrong = (finding for entry in found.parities for finding in entry.findings)
+        return replace(found, findings=(*wrong, *found.findings))
 
     def _engine(self, model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Engine:
         return self.backend.build(model, fixed_shapes(self.backend, feeds, self.inputs))
@@ -204,6 +207,6 @@ class _Bench:
         if self.source is None:
             return None
         try:
-            return side_by_side(self._engine(self.source, feeds), engine, feeds)
+            return side_by_side(self._engine(self.source, feeds), engine, feeds, seconds=self.seconds)
         except EngineError:
             return None

@@ -51,7 +51,7 @@ def _share(found: Checked) -> str:
     integer = sum(layer.precision == "int8" for layer in layers)
     share = f", {100 * found.int8_macs:.1f} % of the MACs" if found.int8_macs is not None else ""
     conversions = found.reading.conversions if found.reading is not None else 0
-    return f"INT8: {integer} of {len(layers)} layers{share}; {conversions} conversions and reformats in the engine"
+    return f"INT8: {integer} of {len(layers)} layers{share}; conversions and reformats in the engine: {conversions}"
 
 
 def _layers(found: Checked, everything: bool) -> RenderableType:
@@ -84,7 +84,8 @@ def _parities(parities: Sequence[Parity]) -> Table:
         times = ["", "", ""]
         if entry.float_seconds and entry.seconds and entry.speedup:
             times = [f"{1e3 * entry.float_seconds:.3g} ms", f"{1e3 * entry.seconds:.3g} ms", f"{entry.speedup:.2f}x"]
-        for out in sorted(entry.outputs, key=lambda out: out.engine_graph)[:NODES] or [None]:
+        worst: list[Output | None] = [*sorted(entry.outputs, key=lambda out: out.engine_graph)[:NODES]]
+        for out in worst or [None]:
             table.add_row(str(entry.batch), *times, *_output(out))
             times = ["", "", ""]
     return table

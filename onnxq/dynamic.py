@@ -15,9 +15,9 @@ INTEGER_OPS = {"MatMulInteger": "MatMul", "ConvInteger": "Conv"}
 FUSED_OPS = ("DynamicQuantizeMatMul", "MatMulIntegerToFloat", "DynamicQuantizeLSTM")
 
 
-def expand_dynamic(graph: gs.Graph, node: gs.Node, names: Names, opset: int) -> list[gs.Node]:
+def expand_dynamic(graph: gs.Graph, node: gs.Node, names: Names) -> list[gs.Node]:
     """The nodes that compute in float what a dynamically quantized one does. Raises Declined."""
-    write = Writer(node, names, opset)
+    write = Writer(node, names)
     if node.op in INTEGER_OPS:
         return _integer_product(graph, write)
     (_lstm if node.op == "DynamicQuantizeLSTM" else _fused_product)(write)

@@ -62,6 +62,7 @@ def backend_facts(entry: BackendResult) -> dict[str, object]:
         "problem": entry.problem,
         "engine": plain(entry.built),
         "accuracy": plain(entry.judged),
+        "kept": plain(entry.kept),
         "activations": {
             tensor: {"grid": str(params.scheme), **_numbers(params)} for tensor, params in entry.activations.items()
         },

@@ -22,7 +22,8 @@ BATCH = 32  # of onnxruntime; engines answer one sample at a time, as they are b
 
 @dataclass
 class Judge:
-    """Builds and judges one backend after another; the FP32 model answers once for all of them.
+    """Builds and judges one backend after another; the FP32 model answers once for all of them, and so does the
+    quantized one that was ``given``, if any.
 
     Without a metric the first 64 samples are enough; a metric takes them all.
     """
@@ -32,11 +33,15 @@ class Judge:
     metric: Metric | None
     progress: Progress
     clock: Clock
+    given: onnx.ModelProto | None = None
     reference: Answers = field(init=False)
+    before: Answers | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         with self.clock("judge"):
             self.reference = self._answers(Session(self.source), "judge FP32", BATCH)
+            if self.given is not None:
+                self.before = self._answers(Session(self.given, optimize=False), "judge the model given", BATCH)
 
     def __call__(self, result: BackendResult) -> BackendResult:
         """The result with what its engine did and how good its answers are, or with the engine's refusal."""
@@ -71,7 +76,10 @@ class Judge:
 
     def _judged(self, graph: Answers, engine: Answers | None) -> Judged:
         likeness = compare(self.reference, engine) if engine is not None else ()
-        return Judged(graph.count, compare(self.reference, graph), likeness, self._scores(graph, engine))
+        given_graph = compare(self.before, graph) if self.before is not None else ()
+        given_engine = compare(self.before, engine) if self.before is not None and engine is not None else ()
+        scores = self._scores(graph, engine)
+        return Judged(graph.count, compare(self.reference, graph), likeness, scores, given_graph, given_engine)
 
     def _scores(self, graph: Answers, engine: Answers | None) -> Scores | None:
         if self.metric is None:

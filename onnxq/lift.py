@@ -39,11 +39,15 @@ class LearnedWeight:
 
 @dataclass(frozen=True)
 class Lifted:
-    """The float ``model``; grids by tensor of it, and integers by initializer; what was lost, and why."""
+    """The float ``model``; grids by tensor of it, and integers by initializer; what was lost, and why.
+
+    ``lost``: initializers that were integers on a grid that onnxq has none for, such as one in blocks.
+    """
 
     model: onnx.ModelProto
     activations: Mapping[str, tuple[Learned, ...]]
     weights: Mapping[str, LearnedWeight]
+    lost: frozenset[str]
     notes: tuple[Entry, ...]
 
 
@@ -68,7 +72,9 @@ def lift(model: onnx.ModelProto) -> Lifted:
             f"node {left[0].name!r} ({left[0].op_type}) cannot be turned into float: what reads its integers is not "
             "known. Take the model before it was quantized."
         )
-    return Lifted(lifted, _activations(work), _weights(work), tuple(dict.fromkeys(work.notes)))
+    activations, weights = _activations(work), _weights(work)
+    lost = frozenset(c.name for c, stored in work.constants() if stored.dtype != "int32") - weights.keys()
+    return Lifted(lifted, activations, weights, lost, tuple(dict.fromkeys(work.notes)))
 
 
 def _activations(work: Unquantizer) -> dict[str, tuple[Learned, ...]]:

@@ -39,7 +39,7 @@ QUANTIZED_OPS = frozenset(
         "QAttention",
         "QGemm",
         *(f"QLinear{op}" for op in ("Add", "AveragePool", "Concat", "GlobalAveragePool", "LeakyRelu", "Mul")),
-        *(f"QLinear{op}" for op in ("ReduceMean", "Sigmoid", "Softmax", "Where")),
+        *(f"QLinear{op}" for op in ("Sigmoid", "Softmax", "Where")),
     ]
 )
 

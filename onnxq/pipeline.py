@@ -68,7 +68,7 @@ def quantize(
     with clock("calibrate"):
         spaces = [base.fork(entry) for entry in backends]
         _calibrate_once(spaces, own)
-    found = {space.backend.name: _finish(space, own) for space in spaces}
+    found = {space.backend.name: finish(space, own) for space in spaces}
     if options.build:
         tests = data if test is None else open_samples(test, inputs, preprocessing=options.preprocessing)
         judge = Judge(source, tests, metric, progress, clock)
@@ -144,7 +144,8 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
     del steps[:at]
 
 
-def _finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
+def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
+    """The remaining passes, the backend's lowering, and what came of it."""
     for step in (*steps, *space.backend.lowering):
         run(space, step)
     ops = {node.name: node.op for node in space.graph.nodes}

@@ -60,11 +60,12 @@ class Plan:
         and nothing else becomes integer for such a node."""
         lost = [entry for entry in self.activations.values() if entry.grid in tensors]
         reasons = {name: tensors[entry.grid] for entry in lost for name, _ in entry.wanted}
-        kept = [
-            replace(entry, wanted=_others(entry.wanted, reasons))
-            for entry in self.activations.values()
-            if entry.grid not in tensors
-        ]
+        kept = {name: entry for name, entry in self.activations.items() if entry.grid not in tensors}
+        return replace(self, activations=kept).without_nodes(reasons)
+
+    def without_nodes(self, reasons: Mapping[str, str]) -> "Plan":
+        """The plan with nothing integer for some nodes, whose names come with the reason."""
+        kept = [replace(entry, wanted=_others(entry.wanted, reasons)) for entry in self.activations.values()]
         weights = (replace(weight, readers=_others(weight.readers, reasons)) for weight in self.weights)
         return Plan(
             {entry.tensor: entry for entry in kept if entry.everyone or entry.wanted},

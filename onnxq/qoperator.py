@@ -1,7 +1,7 @@
 """QOperator nodes, which read and write integers, become DequantizeLinear, the float operator, and QuantizeLinear.
 
 ONNX: QLinearConv, QLinearMatMul. onnxruntime's own (domain com.microsoft): QGemm, QLinearAdd, QLinearMul,
-QLinearConcat, the pools, QLinearReduceMean, QLinearWhere and activations. Scales are often products of constants;
+QLinearConcat, QLinearWhere, the pools and activations. Scales are often products of constants;
 they are written as nodes, and read like any other constant.
 """
 
@@ -23,7 +23,6 @@ class Writer:
 
     node: gs.Node
     names: Names
-    opset: int
     nodes: list[gs.Node] = field(default_factory=list)
 
     def given(self, index: int) -> gs.Tensor | None:
@@ -126,18 +125,6 @@ def _concat(write: Writer) -> None:
     write.quantized(write.main("Concat", parts), 0)
 
 
-def _reduce_mean(write: Writer) -> None:
-    axes = write.node.attrs.get("axes")
-    if axes is None:
-        raise Declined("its QLinearReduceMean names no axes")
-    if write.opset < 18:
-        real = write.main("ReduceMean", [write.dequantized(0)])
-    else:  # an input from then on
-        constant = gs.Constant(write.names.fresh(f"{write.node.name}/axes"), np.asarray(axes, np.int64))
-        real = write.main("ReduceMean", [write.dequantized(0), constant], "axes")
-    write.quantized(real, 3)
-
-
 def _where(write: Writer) -> None:
     condition = write.node.inputs[0]
     write.quantized(write.main("Where", [condition, write.dequantized(1), write.dequantized(4)]), 7)
@@ -160,14 +147,13 @@ EXPANSIONS: dict[str, Callable[[Writer], None]] = {
     "QLinearSigmoid": _unary("Sigmoid"),
     "QLinearLeakyRelu": _unary("LeakyRelu"),
     "QLinearSoftmax": _softmax,
-    "QLinearReduceMean": _reduce_mean,
     "QLinearWhere": _where,
 }
 
 
-def expand(node: gs.Node, names: Names, opset: int) -> list[gs.Node]:
+def expand(node: gs.Node, names: Names) -> list[gs.Node]:
     """The nodes that compute what a QOperator node does. Raises Declined."""
-    write = Writer(node, names, opset)
+    write = Writer(node, names)
     EXPANSIONS[node.op](write)
     node.inputs.clear()
     node.outputs.clear()

@@ -25,7 +25,7 @@ NOT_RUN = Text("not run", "dim")
 def summary(result: Result, written: dict[str, Path] | None = None) -> RenderableType:
     """The terminal's page: what was asked, a column per backend, then what stayed float and why."""
     total = sum(result.seconds.values())
-    head = Text.assemble((result.model, "bold"), "  calibrated on ", result.data, (f"  {total:.1f} s", "dim"))
+    head = Text.assemble((result.model, "bold"), f"  {result.task} ", result.data, (f"  {total:.1f} s", "dim"))
     parts: list[RenderableType] = [head]
     if result.smoke_test:
         parts.append(Text("RANDOM DATA: a smoke test. Its ranges, and so its accuracy, mean nothing.", "bold red"))
@@ -85,6 +85,16 @@ def _sqnr(side: str) -> Callable[[BackendResult], Text | None]:
     return cell
 
 
+def _kept(what: str) -> Callable[[BackendResult], Text | None]:
+    def cell(entry: BackendResult) -> Text | None:
+        if entry.kept is None:
+            return None
+        kept, total = getattr(entry.kept, what), getattr(entry.kept, f"of_{what}")
+        return Text(f"{kept} of {total}", _good(kept == total))
+
+    return cell
+
+
 def _score(side: str) -> Callable[[BackendResult], Text | None]:
     def cell(entry: BackendResult) -> Text | None:
         scores: Scores | None = entry.judged.scores if entry.judged else None
@@ -115,11 +125,15 @@ def _time(entry: BackendResult) -> Text | None:
 
 
 ROWS: dict[str, Callable[[BackendResult], Text | None]] = {
+    "grids kept": _kept("activations"),
+    "weights kept": _kept("weights"),
     "layers in INT8": _int8_layers,
     "MACs in INT8": _int8_macs,
     "conversions": _conversions,
     "graph vs FP32": _sqnr("graph"),
     "engine vs FP32": _sqnr("engine"),
+    "graph vs given": _sqnr("given_graph"),
+    "engine vs given": _sqnr("given_engine"),
     "{metric} FP32": _score("fp32"),
     "{metric} graph": _score("graph"),
     "{metric} engine": _score("engine"),

@@ -30,12 +30,27 @@ class Scores:
 
 @dataclass(frozen=True)
 class Judged:
-    """Outputs against FP32, over ``samples`` samples, of the Q/DQ graph and of the engine (empty if it did not run)."""
+    """Outputs against FP32, over ``samples`` samples, of the Q/DQ graph and of the engine (empty if it did not run).
+
+    Where a quantized model was given: against that one too.
+    """
 
     samples: int
     graph: tuple[Likeness, ...]
     engine: tuple[Likeness, ...]
     scores: Scores | None
+    given_graph: tuple[Likeness, ...] = ()
+    given_engine: tuple[Likeness, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How many grids of activations and integers of weights are exactly those of the quantized model given."""
+
+    activations: int
+    of_activations: int
+    weights: int
+    of_weights: int
 
 
 @dataclass(frozen=True)
@@ -54,13 +69,14 @@ class BackendResult:
     built: Built | None = None
     judged: Judged | None = None
     problem: str | None = None
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """What was asked, what came of it per backend, and the seconds every stage took.
 
-    ``smoke_test``: the samples were random numbers, so accuracy means nothing.
+    ``smoke_test``: the samples were random numbers, so accuracy means nothing; ``task``: what was done with them.
     """
 
     model: str
@@ -69,6 +85,7 @@ class Result:
     backends: Mapping[str, BackendResult]
     seconds: Mapping[str, float]
     smoke_test: bool = False
+    task: str = "calibrated on"
 
     def __getitem__(self, backend: str) -> BackendResult:
         return self.backends[backend]

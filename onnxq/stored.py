@@ -9,21 +9,16 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
+from onnxq.errors import Declined
 from onnxq.scheme import QParams, Scheme
 
 Array = NDArray[Any]
 BOUNDS = {
-    "int2": (-2, 1),
-    "uint2": (0, 3),
-    "int4": (-8, 7),
-    "uint4": (0, 15),
-    "int8": (-128, 127),
-    "uint8": (0, 255),
-    "int16": (-(2**15), 2**15 - 1),
-    "uint16": (0, 2**16 - 1),
-    "int32": (-(2**31), 2**31 - 1),
+    **{f"int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (*range(2, 17), 32)},
+    **{f"uint{bits}": (0, 2**bits - 1) for bits in range(2, 17)},
 }
-"""Every integer type that ONNX quantizes to, with its lowest and highest number."""
+"""The integers of every type that models are quantized to, the lowest and the highest. ONNX has some of the types;
+the others are simulated."""
 
 
 @dataclass(frozen=True)
@@ -167,9 +162,13 @@ def resolve(tensor: gs.Tensor, opset: int) -> Array | None:
         return np.asarray(held.values) if isinstance(held, gs.Constant) else None
     if not node.inputs or node.op in ("If", "Loop", "Scan") or node.op.startswith("Random"):
         return None
-    arrays = [np.empty(0) if entry.is_empty() else resolve(entry, opset) for entry in node.inputs]
-    known = [array for array in arrays if array is not None]
-    return evaluate(node, known, opset) if len(known) == len(arrays) and node.outputs[0] is tensor else None
+    known: list[Array] = []
+    for entry in node.inputs:
+        array = np.empty(0) if entry.is_empty() else resolve(entry, opset)
+        if array is None:  # at once: trying the other branches of every sum before it would take exponential time
+            return None
+        known.append(array)
+    return evaluate(node, known, opset) if node.outputs[0] is tensor else None
 
 
 def read_grid(node: gs.Node, rank: int | None, dtype: str | None, opset: int) -> Grid | None:
@@ -195,3 +194,17 @@ def read_grid(node: gs.Node, rank: int | None, dtype: str | None, opset: int) ->
     if rank is None:
         return None if axis < 0 else grid
     return replace(grid, axis=axis + rank if axis < 0 else min(axis, rank - 1))
+
+
+def simulated_grid(node: gs.Node, opset: int) -> Grid | None:
+    """The grid of a QONNX Quant: x, scale, zero point, number of bits; None if it is computed at run time."""
+    scale, zero, bits = (resolve(tensor, opset) for tensor in node.inputs[1:4])
+    if scale is None or zero is None or bits is None:
+        return None
+    dtype = f"{'int' if node.attrs.get('signed', 1) else 'uint'}{int(bits.reshape(-1)[0])}"
+    wide = [axis for axis, size in enumerate(scale.shape) if size > 1]
+    if dtype not in BOUNDS or len(wide) > 1:
+        raise Declined(f"its grid is {dtype} with scales of shape {list(scale.shape)}")
+    zeros = np.broadcast_to(np.rint(zero).astype(np.int64), scale.shape)
+    shape = (-1,) if wide else ()
+    return Grid(dtype, scale.reshape(shape), zeros.reshape(shape), wide[0] if wide else None)

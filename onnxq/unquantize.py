@@ -14,7 +14,7 @@ from onnxq.graph import MOVERS, Names, data_inputs, data_outputs, is_output, rea
 from onnxq.implied import implied_activation
 from onnxq.ledger import Entry, Kind
 from onnxq.qoperator import EXPANSIONS, expand
-from onnxq.stored import Array, Grid, Stored, read_grid, resolve
+from onnxq.stored import BOUNDS, Array, Grid, Stored, read_grid, resolve, simulated_grid
 
 DOMAINS = (None, "", "ai.onnx", "com.microsoft")
 _SUFFIX = re.compile(r"([_/](de)?quantized|_quant|_(De|Q)uantizeLinear_Output)$")
@@ -92,12 +92,12 @@ class Unquantizer:
     def _node(self, graph: gs.Graph, node: gs.Node) -> Sequence[gs.Node] | None:
         """What the node becomes; None if it stays."""
         if node.domain not in DOMAINS:
-            return None
+            return self._simulated(graph, node) if node.op == "Quant" else None
         if node.op in EXPANSIONS:
-            return expand(node, self.names, self.opset)
+            return expand(node, self.names)
         if node.op in INTEGER_OPS or node.op in FUSED_OPS:
             self.note("changed", node.name, "dynamic quantization: its activation had no grid to keep", node.op)
-            return expand_dynamic(graph, node, self.names, self.opset)
+            return expand_dynamic(graph, node, self.names)
         if node.op == "QuantizeLinear":
             return self._quantize(graph, node)
         if node.op == "DynamicQuantizeLinear":
@@ -127,6 +127,23 @@ class Unquantizer:
             self.note("changed", source.name, reason, activation.op)
         self._integers[id(made)] = _Integers(made, real, grid, scale, graph, source.name)
         return [] if activation is None else [activation]
+
+    def _simulated(self, graph: gs.Graph, node: gs.Node) -> Sequence[gs.Node]:
+        """QONNX's Quant, which Brevitas exports: from reals to reals, in any number of bits."""
+        source = node.inputs[0]
+        values = resolve(source, self.opset)
+        grid = simulated_grid(node, self.opset)
+        if grid is None:
+            self.note("warning", node.name, RUN_TIME, node.op)
+            return self._settle(graph, node, source)
+        if values is not None:
+            integers = grid.quantize(values)
+            if node.attrs.get("narrow", 0):
+                integers = np.maximum(integers, BOUNDS[grid.dtype][0] + 1)
+            return self._settle(graph, node, self._new_constant(Stored.on(grid, integers), source.name))
+        activation = implied_activation(self.names, source, grid, self.opset)
+        real = source if activation is None else activation.outputs[0]
+        return [*([] if activation is None else [activation]), *self._settle(graph, node, real, grid)]
 
     def _dequantize(self, graph: gs.Graph, node: gs.Node) -> Sequence[gs.Node]:
         source, made = node.inputs[0], node.outputs[0]

@@ -156,9 +156,15 @@ def _scale(view: View, pair: Pair) -> str:
 
 def _folds(view: View, node: onnx.NodeProto | None) -> bool:
     """Whether what the node computes depends on constants alone, so that any engine folds it."""
-    return node is not None and all(
-        not name or name in view.constants or _folds(view, view.producers.get(name)) for name in node.input
-    )
+    waiting, seen = [node], {""}
+    while waiting:
+        here = waiting.pop()
+        if here is None:
+            return False
+        fresh = set(here.input) - seen - view.constants.keys()
+        seen |= fresh
+        waiting += [view.producers.get(name) for name in fresh]
+    return True
 
 
 def relu_not_absorbed(view: View) -> Iterator[Finding]:

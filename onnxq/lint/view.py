@@ -132,28 +132,31 @@ class View:
         first = found[0]
         return first if first is not None and all(p is not None and same_grid(first, p) for p in found) else None
 
+    def reached(self, tensor: str, through: Iterable[str]) -> Iterator[onnx.NodeProto]:
+        """Every node that reads ``tensor``, and those that read what operators of ``through`` make of it."""
+        waiting, seen = [tensor], {tensor}
+        while waiting:
+            for node in self.readers(waiting.pop()):
+                yield node
+                fresh = set(node.output) - seen if node.op_type in through else set()
+                seen |= fresh
+                waiting += fresh
+
     def quantized_alone(self, tensor: str, carries: Iterable[str] = ()) -> bool:
         """Whether every reader of ``tensor`` is a QuantizeLinear, seen through operators that pass integers on."""
-        found = self.readers(tensor)
-        return (
-            bool(found)
-            and not self.is_output(tensor)
-            and all(
-                node.op_type == QUANTIZE or (node.op_type in carries and self.quantized_alone(node.output[0], carries))
-                for node in found
-            )
-        )
+        found = list(self.reached(tensor, carries))
+        passed = [name for node in found if node.op_type in carries for name in node.output]
+        ends = [name for name in (tensor, *passed) if self.is_output(name) or not self.readers(name)]
+        return bool(found) and not ends and all(node.op_type in (QUANTIZE, *carries) for node in found)
 
     def layers_reading(self, pair: Pair, carries: Iterable[str]) -> Iterator[onnx.NodeProto]:
         """The heavy nodes that read the pair, seen through operators that pass integers on."""
-        waiting, seen = [pair.output], {pair.output}
-        while waiting:
-            for node in self.readers(waiting.pop()):
-                if is_heavy(node):
-                    yield node
-                elif node.op_type in carries and node.output[0] not in seen:
-                    seen.add(node.output[0])
-                    waiting.append(node.output[0])
+        return (node for node in self.reached(pair.output, carries) if is_heavy(node))
+
+    def pairs_behind(self, tensor: str, through: Iterable[str]) -> list[Pair]:
+        """The pairs that quantize ``tensor``, seen through operators of ``through``."""
+        quantizers = [node.name for node in self.reached(tensor, through) if node.op_type == QUANTIZE]
+        return [p for p in self.pairs.values() if p.quantizer is not None and p.quantizer.name in quantizers]
 
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:

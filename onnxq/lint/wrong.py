@@ -9,7 +9,7 @@ import onnx
 
 from onnxq.graph import HEAVY_OPS
 from onnxq.lint.finding import Finding
-from onnxq.lint.view import ACTIVATIONS, MOVES, QUANTIZE, Pair, View
+from onnxq.lint.view import ACTIVATIONS, DEQUANTIZE, MOVES, QUANTIZE, View
 
 POINTWISE = ACTIVATIONS | {
     "Elu",
@@ -32,7 +32,7 @@ def signed_concat(view: View) -> Iterator[Finding]:
     for node in view.nodes:
         if node.op_type != "Concat":
             continue
-        after = list(_pairs_behind(view, node.output[0], MOVES | ACTIVATIONS))
+        after = view.pairs_behind(node.output[0], MOVES | ACTIVATIONS)
         if not after and _feeds_quantized_layer(view, node.output[0]):
             after = [pair for name in node.input if (pair := view.behind(name, MOVES)) is not None]
         if any(pair.dtype == "int8" and not pair.constant for pair in after):
@@ -46,21 +46,10 @@ def signed_concat(view: View) -> Iterator[Finding]:
             )
 
 
-def _pairs_behind(view: View, tensor: str, through: frozenset[str]) -> Iterator[Pair]:
-    """The pairs that quantize ``tensor``, seen through operators of ``through``."""
-    for node in view.readers(tensor):
-        if node.op_type == QUANTIZE:
-            yield from (pair for pair in view.pairs.values() if pair.quantizer is node)
-        elif node.op_type in through:
-            yield from _pairs_behind(view, node.output[0], through)
-
-
 def _feeds_quantized_layer(view: View, tensor: str) -> bool:
     return any(
-        any(name in view.pairs for name in node.input[:2])
-        if node.op_type in HEAVY_OPS
-        else node.op_type in MOVES and _feeds_quantized_layer(view, node.output[0])
-        for node in view.readers(tensor)
+        node.op_type in HEAVY_OPS and any(name in view.pairs for name in node.input[:2])
+        for node in view.reached(tensor, MOVES)
     )
 
 
@@ -69,7 +58,7 @@ def maximum_before_quantizer(view: View) -> Iterator[Finding]:
     for node in view.nodes:
         if node.op_type not in ("GlobalMaxPool", "ReduceMax") or view.behind(node.input[0], MOVES) is not None:
             continue
-        if any(True for _ in _pairs_behind(view, node.output[0], MOVES)):
+        if view.pairs_behind(node.output[0], MOVES):
             yield Finding(
                 "maximum_before_quantizer",
                 node.name,
@@ -87,7 +76,7 @@ def mean_over_tokens(view: View) -> Iterator[Finding]:
         pair = view.pairs.get(node.input[0]) if node.op_type == "ReduceMean" else None
         if pair is None or pair.constant or not _over_tokens(view, node):
             continue
-        behind = any(True for _ in _pairs_behind(view, node.output[0], MOVES))
+        behind = bool(view.pairs_behind(node.output[0], MOVES))
         if behind if pair.dtype == "uint8" else not behind:
             batch = "48 or more" if behind else "2 or more"
             yield Finding(
@@ -145,13 +134,10 @@ def _quantized_products(view: View, node: onnx.NodeProto) -> str:
     """The tensor that the layer's products become where no bias is added before they are quantized; else empty."""
     if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]:
         return ""
-    return node.output[0] if any(True for _ in _pairs_behind(view, node.output[0], POINTWISE - {"Add"})) else ""
+    return node.output[0] if view.pairs_behind(node.output[0], POINTWISE) else ""
 
 
 def _next_layers(view: View, tensor: str) -> Iterator[onnx.NodeProto]:
     """Layers behind ``tensor`` with nothing but pointwise operators and Q/DQ between."""
-    for node in view.readers(tensor) if tensor else ():
-        if node.op_type in HEAVY_OPS:
-            yield node
-        elif node.op_type in POINTWISE or node.output[0] in view.pairs:
-            yield from _next_layers(view, node.output[0])
+    between = POINTWISE | {"Add", QUANTIZE, DEQUANTIZE}
+    return (node for node in view.reached(tensor, between) if node.op_type in HEAVY_OPS) if tensor else iter(())

@@ -25,7 +25,7 @@ from onnxq.lint.operators import (
 )
 from onnxq.lint.placement import HalfQuantized, OutputNeeded, matmul_add
 from onnxq.lint.weights import FLOAT8, BlockedInt8, Int4, WeightAxis, WeightGrid
-from onnxq.lint.wrong import maximum_before_quantizer, mean_over_tokens, signed_concat, thin_mlp
+from onnxq.lint.wrong import clipping_dropped, maximum_before_quantizer, mean_over_tokens, signed_concat, thin_mlp
 
 _INT16 = frozenset({"int16", "uint16"})
 _ORT_CARRIES = frozenset({"Dropout", "Expand", "Flatten", "Identity", "MaxPool", "Pad", "Reshape"}) | {
@@ -53,8 +53,8 @@ ONNXRUNTIME: tuple[Lint, ...] = (
     relu_not_absorbed,
     int8_before_move,
     WeightGrid("slow", "onnxruntime's kernel for uint8 by uint8 is no faster than its float one.", unsigned_only=True),
-    WeightAxis(failing=frozenset({"MatMul"})),
-    BlockedInt8("onnxruntime unpacks them to floats."),
+    WeightAxis(taken_wrongly=frozenset({"Conv", "MatMul"})),
+    BlockedInt8("onnxruntime unpacks them to floats, or fails when a MatMul of integers runs.", fails=True),
     Int4("onnxruntime multiplies them by floats, which was slower than float weights."),
     bias_grid,
     float_bias_of_gemm,
@@ -76,12 +76,8 @@ ONNXRUNTIME: tuple[Lint, ...] = (
 )
 
 OPENVINO: tuple[Lint, ...] = (
-    IntegerType(
-        frozenset({"int16"}), "float", "OpenVINO's kernels take 8 bits; the Q/DQ disappear and the layer runs in float."
-    ),
-    IntegerType(
-        frozenset({"uint16"}), "wrong", "OpenVINO takes it for a signed type and drops the Q/DQ: outputs differ."
-    ),
+    IntegerType(_INT16, "float", "OpenVINO's kernels take 8 bits; the Q/DQ disappear and the layer runs in float."),
+    clipping_dropped,
     IntegerType(FLOAT8, "slow", "emulated on the CPU, several times slower than float.", weights=True),
     PerChannelActivation(depthwise=True),
     ScaleNotPositive("wrong", "OpenVINO computes something else than ONNX says.", everywhere=False),

@@ -52,32 +52,36 @@ class WeightGrid:
 class WeightAxis:
     """Scales per channel must run along the *output* channels: those of an input channel cannot leave the sum.
 
-    ``failing``: operators whose integer kernel is chosen nevertheless, and fails when it runs.
+    ``taken_wrongly``: operators whose integer kernel is chosen nevertheless, with the scales on the wrong channels.
     """
 
-    failing: frozenset[str] = frozenset()
+    taken_wrongly: frozenset[str] = frozenset()
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for node, index, pair in weights(view):
-            rank = len(view.shape(pair.source) or ())
-            right = output_axis(node, index, rank)
+            shape = view.shape(pair.source) or ()
+            right = output_axis(node, index, len(shape))
             direct = node.input[index] == pair.output
-            if pair.axis is None or pair.block or right is None or not direct or pair.axis % rank == right:
+            if pair.axis is None or pair.block or right is None or not direct or pair.axis % len(shape) == right:
                 continue
-            fails = node.op_type in self.failing and _unsigned(activation_of(view, node, index))
+            found = pair.axis % len(shape)
+            severity, then = self._consequence(view, node, index, shape[found] == shape[right])
             yield Finding(
                 "weight_axis",
                 node.name,
-                "rejected" if fails else "float",
-                f"The weight of a {node.op_type} has its scales along axis {pair.axis % rank}; its output channels are "
-                f"on axis {right}. A scale per input channel cannot be taken out of the sum, so the layer "
-                + ("fails when it runs." if fails else "runs in float."),
+                severity,
+                f"The weight of a {node.op_type} has its scales along axis {found}; its output channels are on axis "
+                f"{right}. A scale per input channel cannot be taken out of the sum: {then}.",
                 f"Quantize the weight along axis {right}, or with one scale.",
             )
 
-
-def _unsigned(pair: Pair | None) -> bool:
-    return pair is not None and pair.dtype == "uint8"
+    def _consequence(self, view: View, node: onnx.NodeProto, index: int, square: bool) -> tuple[Severity, str]:
+        quantized = activation_of(view, node, index) is not None
+        if node.op_type not in self.taken_wrongly or not quantized or len(node.input) > 2:
+            return "float", "the layer runs in float"
+        if square:
+            return "wrong", "onnxruntime takes them for scales of output channels, and computes wrong answers"
+        return "rejected", "onnxruntime's integer kernel fails when it runs"
 
 
 def output_axis(node: onnx.NodeProto, index: int, rank: int) -> int | None:
@@ -93,10 +97,12 @@ def output_axis(node: onnx.NodeProto, index: int, rank: int) -> int | None:
 
 @dataclass(frozen=True)
 class BlockedInt8:
-    """Scales per block of 8-bit weights. ``weight_only``: only where the activation is float."""
+    """Scales per block of 8-bit weights. ``weight_only``: only where the activation is float; ``fails``: where it is
+    not, an integer kernel is chosen that fails when it runs."""
 
     why: str
     weight_only: bool = False
+    fails: bool = False
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for node, index, pair in weights(view):
@@ -105,7 +111,7 @@ class BlockedInt8:
                 yield Finding(
                     "int8_blocks",
                     node.name,
-                    "float",
+                    "rejected" if self.fails and quantized and node.op_type == "MatMul" else "float",
                     f"8-bit weights with a scale per block of {pair.block}. {self.why}",
                     "Use one scale per output channel for 8 bits; blocks are for 4 bits.",
                 )

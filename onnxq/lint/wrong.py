@@ -134,10 +134,27 @@ def _quantized_products(view: View, node: onnx.NodeProto) -> str:
     """The tensor that the layer's products become where no bias is added before they are quantized; else empty."""
     if node.op_type == "Gemm" and len(node.input) > 2 and node.input[2]:
         return ""
-    return node.output[0] if view.pairs_behind(node.output[0], POINTWISE) else ""
+    return node.output[0] if view.pairs_behind(node.output[0], ACTIVATIONS | {"Identity"}) else ""
 
 
 def _next_layers(view: View, tensor: str) -> Iterator[onnx.NodeProto]:
     """Layers behind ``tensor`` with nothing but pointwise operators and Q/DQ between."""
     between = POINTWISE | {"Add", QUANTIZE, DEQUANTIZE}
     return (node for node in view.reached(tensor, between) if node.op_type in HEAVY_OPS) if tensor else iter(())
+
+
+def clipping_dropped(view: View) -> Iterator[Finding]:
+    """A 16-bit quantizer right behind a layer, from 0 on: it stands for a Relu, and is dropped."""
+    for pair in view.activations:
+        maker = view.producers.get(pair.source)
+        if pair.dtype not in ("int16", "uint16") or pair.interval is None or pair.interval[0] < 0 or maker is None:
+            continue
+        if maker.op_type in (*HEAVY_OPS, "Add", "BatchNormalization"):
+            yield Finding(
+                "clipping_dropped",
+                pair.name,
+                "wrong",
+                f"A {pair.dtype} grid from 0 on, right behind a {maker.op_type}: it does the work of a Relu, which the "
+                "quantizer took out. OpenVINO drops 16-bit Q/DQ, and the Relu with it.",
+                "Quantize to 8 bits, or keep the Relu.",
+            )

@@ -83,8 +83,9 @@ def check(
     """Check one model on one backend. Without ``data`` the inputs are random numbers, drawn from ``seed``.
 
     ``float_model`` is the FP32 model it was made from; without it, its Q/DQ are taken out. A model of fixed batch size
-    is run at that, whatever ``batches`` says. Timing takes about ``seconds`` for each batch size. Raises ModelError, DataError, RecipeError or EngineMissing; what the
-    engine refuses is in the result.
+    is run at that, whatever ``batches`` says. Timing takes about ``seconds`` for each batch size.
+
+    Raises ModelError, DataError, RecipeError or EngineMissing; what the engine refuses is in the result.
     """
     target = backend_of(backend)
     require(target)

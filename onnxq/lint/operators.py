@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import onnx
 
 from onnxq.lint.finding import Finding, Severity
-from onnxq.lint.view import MOVES, QUANTIZE, View
+from onnxq.lint.view import DEQUANTIZE, MOVES, QUANTIZE, View
 
 INTEGER_OPERATORS = frozenset(
     {
@@ -134,16 +134,39 @@ class BothSides:
                 )
 
 
-def softmax_input(view: View) -> Iterator[Finding]:
-    """OpenVINO fuses MatMul-Softmax-MatMul; asymmetric integers between break that, and both products run in float."""
-    for node in view.nodes:
-        pair = view.behind(node.input[0], MOVES) if node.op_type == "Softmax" else None
-        if pair is not None and not pair.symmetric:
-            yield Finding(
-                "softmax_input",
-                node.name,
-                "float",
-                f"The input of a Softmax is quantized ({pair.dtype}, zero point not 0). OpenVINO then cannot fuse "
-                "attention, and its products run in float.",
-                "Take the Q/DQ in front of the Softmax away, or make it symmetric int8.",
-            )
+def asymmetric_product(view: View) -> Iterator[Finding]:
+    """OpenVINO multiplies two activations as integers if both are symmetric, or within the attention it fuses."""
+    for node in view.heavy:
+        pairs = [view.behind(name, MOVES) for name in node.input[:2]]
+        known = [pair for pair in pairs if pair is not None and not pair.constant]
+        if node.op_type != "MatMul" or len(known) < 2 or all(pair.symmetric for pair in known):
+            continue
+        softmax = _softmax_of(view, node, known[0].source)
+        if softmax is not None and not _breaks_attention(view, softmax):
+            continue
+        yield Finding(
+            "asymmetric_product",
+            node.name,
+            "float",
+            "A product of two activations, one with a zero point that is not 0. OpenVINO runs it in float"
+            + (
+                "."
+                if softmax is None
+                else ": it would fuse attention, but for the asymmetric Q/DQ in front of the Softmax."
+            ),
+            "Quantize both operands to int8 with zero point 0, and nothing in front of a Softmax.",
+        )
+
+
+def _softmax_of(view: View, node: onnx.NodeProto, first: str) -> onnx.NodeProto | None:
+    """The Softmax of the attention that a product belongs to: behind it, or what it multiplies."""
+    maker = view.producers.get(first)
+    if maker is not None and maker.op_type == "Softmax":
+        return maker
+    between = MOVES | {"Add", "Div", "Mul", "Where", QUANTIZE, DEQUANTIZE}
+    return next((reader for reader in view.reached(node.output[0], between) if reader.op_type == "Softmax"), None)
+
+
+def _breaks_attention(view: View, softmax: onnx.NodeProto) -> bool:
+    pair = view.behind(softmax.input[0], MOVES)
+    return pair is not None and not pair.symmetric

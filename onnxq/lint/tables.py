@@ -20,8 +20,8 @@ from onnxq.lint.operators import (
     FloatOperator,
     IntegerOperators,
     NoConvTranspose,
+    asymmetric_product,
     slow_signed_kernels,
-    softmax_input,
 )
 from onnxq.lint.placement import HalfQuantized, OutputNeeded, matmul_add
 from onnxq.lint.weights import FLOAT8, BlockedInt8, Int4, WeightAxis, WeightGrid
@@ -92,7 +92,7 @@ OPENVINO: tuple[Lint, ...] = (
         "Quantize its input to int8 with zero point 0.",
         asymmetric_only=True,
     ),
-    softmax_input,
+    asymmetric_product,
     IntegerOperators(
         frozenset({"QLinearConv"}),
         "wrong",

@@ -1,6 +1,6 @@
 """What an engine makes of a small graph, beside what the rules say of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx
@@ -14,7 +14,7 @@ from onnxq.check import Checked, check
 class Seen:
     """``rules`` with their severity, ``precisions`` by layer, and what ``check`` found."""
 
-    rules: dict[str, str]
+    rules: Mapping[str, str]
     precisions: dict[str, str]
     found: Checked
 

@@ -20,10 +20,10 @@ W = I8.along(0)
 I16, I8_FIT = Grid("int16"), Grid("int8", "fit")
 
 
-def chain(opset: int = 21, **grids: Grid) -> onnx.ModelProto:
+def chain(**grids: Grid) -> onnx.ModelProto:
     """Conv, Relu, Conv, with int8 weights per channel unless told otherwise."""
     weights = {"w": normal(16, 16, 3, 3, scale=0.1), "v": normal(16, 16, 3, 3, seed=1, scale=0.1), "b": normal(16)}
-    return handmade(parse(CHAIN, opset, **weights), {"w": W, "v": W, **grids})
+    return handmade(parse(CHAIN, 21, **weights), {"w": W, "v": W, **grids})
 
 
 RIGHT = {
@@ -95,7 +95,7 @@ def test_tensorrt_refuses_one_dead_channel(see: See) -> None:
         model = chain(x=I8, r=I8)
         for tensor in model.graph.initializer:
             if tensor.name == "w.scale":
-                scale = onnx.numpy_helper.to_array(tensor).copy()
+                scale = np.array(onnx.numpy_helper.to_array(tensor))
                 scale[3] = value
                 tensor.CopyFrom(onnx.numpy_helper.from_array(scale, tensor.name))
         seen = see(model, "tensorrt")
@@ -123,7 +123,7 @@ def at_run_time(model: onnx.ModelProto, foldable: bool = False) -> onnx.ModelPro
     for node in model.graph.node:
         node.input[:] = ["scale" if name == "r.scale" else name for name in node.input]
     source = "r.scale" if foldable else "r"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1 / 127), "k"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1 / 127, np.float32), "k"))
     first = next(i for i, node in enumerate(model.graph.node) if "scale" in node.input)
     extra = [
         onnx.helper.make_node("ReduceMax", [source], ["most"], "most", keepdims=0),

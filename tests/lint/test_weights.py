@@ -12,11 +12,16 @@ from onnxq.testing import normal, parse
 See = Callable[..., Any]
 CONV = """g (float[N,{c},{s},{s}] x) => (float[N,{c},{s},{s}] y) {{
     [one] a = Conv<pads = [1,1,1,1]>(x, w) [act] r = Relu(a) [two] y = Conv<pads = [1,1,1,1]>(r, v) }}"""
-DENSE = "g (float[N,128] x) => (float[N,64] y) { [one] a = MatMul(x, w) [act] r = Gelu(a) [two] y = Gemm<transB = 1>(r, v, b) }"
+DENSE = """g (float[N,128] x) => (float[N,64] y) { [one] a = MatMul(x, w) [act] r = Gelu(a)
+    [two] y = Gemm<transB = 1>(r, v, b) }"""
 W = I8.along(0)
 
 
-def conv(c: int = 16, s: int = 8, **grids: Grid) -> onnx.ModelProto:
+def conv(**grids: Grid) -> onnx.ModelProto:
+    return sized(16, 8, **grids)
+
+
+def sized(c: int, s: int, /, **grids: Grid) -> onnx.ModelProto:
     weights = {"w": normal(c, c, 3, 3, scale=0.1), "v": normal(c, c, 3, 3, seed=1, scale=0.1)}
     return handmade(parse(CONV.format(c=c, s=s), 21, **weights), grids)
 
@@ -45,7 +50,7 @@ def test_openvino_runs_asymmetric_weights_in_float(see: See, grid: Grid) -> None
 
 def test_onnxruntime_multiplies_uint8_by_uint8_slowly(see: See) -> None:
     right, wrong = (
-        see(conv(32, 28, **ACTIVATIONS["onnxruntime"], w=w, v=w), "onnxruntime", 4, seconds=0.3)
+        see(sized(32, 28, **ACTIVATIONS["onnxruntime"], w=w, v=w), "onnxruntime", 4, seconds=0.3)
         for w in (W, U8.along(0))
     )
     assert right.rules == {}

@@ -23,6 +23,7 @@ from onnxq.inputs import Array, InputSpec, batch_axis, input_specs
 from onnxq.lift import lift
 from onnxq.lint import lint
 from onnxq.lint.finding import Finding
+from onnxq.lint.view import View, bare_layers
 from onnxq.model import ModelLike, is_quantized, load_model, read_model
 from onnxq.parity import Parity, parity
 from onnxq.preprocess import Preprocessing
@@ -38,7 +39,8 @@ class Checked:
 
     ``reading`` is None, and ``problem`` says why, where the engine could not be built or run. ``macs`` are
     multiply-accumulates of a sample by node. ``float_model`` says what was compared with, or why nothing was.
-    ``parities``: times and outputs, one for each batch size.
+    ``bare``: layers that read nothing quantized, and so cannot but run in float. ``parities``: times and outputs, one
+    for each batch size.
     """
 
     backend: str
@@ -49,6 +51,7 @@ class Checked:
     findings: tuple[Finding, ...]
     reading: Reading | None
     macs: Mapping[str, int]
+    bare: frozenset[str]
     parities: tuple[Parity, ...]
     problem: str | None
 
@@ -102,6 +105,7 @@ def check(
         lint(proto, target.lints),
         None,
         _work(source or proto, inputs, fed.feeds[0]),
+        bare_layers(View.of(proto)),
         (),
         None,
     )

@@ -63,7 +63,8 @@ def _layers(found: Checked, everything: bool) -> RenderableType:
     for layer in chosen:
         share = f"{100 * found.macs[layer.node] / total:.1f} %" if layer.node in found.macs and total else ""
         style = "green" if layer.precision == "int8" else "yellow"
-        table.add_row(_short(layer.node), layer.op_type, share, Text(layer.precision, style), layer.detail)
+        detail = f"{layer.detail} (nothing quantized in the graph)" if layer.node in found.bare else layer.detail
+        table.add_row(_short(layer.node), layer.op_type, share, Text(layer.precision, style), detail)
     if len(chosen) == len(layers):
         return table
     return Group(table, Text(f"and {len(layers) - len(chosen)} more layers: --all shows them", "dim"))

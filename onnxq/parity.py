@@ -18,6 +18,8 @@ UNLIKE = 15.0  # dB against the simulation: below, and no better against float t
 LOST = 4.0  # dB against float that the engine may lose over its simulation
 ALIKE = 29.0  # dB against the simulation from which on a loss is rounding
 NOISE = 1.0  # dB
+SLOWER = 0.9  # times as fast as the float model: below, it is told
+MEASURABLE = 1e-3  # seconds a run must take for that
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ def parity(
         for name, value in sides["engine_graph"].items()
     )
     right = min((_samples_alike(graph[out.name], engine[out.name], batch) for out in outputs), default=batch)
-    findings = tuple(_finding(title, out, batch, right) for out in outputs if out.wrong)
+    findings = [_finding(title, out, batch, right) for out in outputs if out.wrong]
     before, after = times or (None, None)
-    return Parity(batch, before, after, outputs, right, findings)
+    if before is not None and after is not None and before >= MEASURABLE and before < SLOWER * after:
+        findings.append(_slow(title, batch, before, after))
+    return Parity(batch, before, after, outputs, right, tuple(findings))
 
 
 def _sqnr(reference: Mapping[str, Array], other: Mapping[str, Array]) -> dict[str, float]:
@@ -120,4 +124,15 @@ def _finding(title: str, out: Output, batch: int, right: int) -> Finding:
         f"{right} of {batch} samples are right.",
         "Do not ship this graph for this engine. Mend the findings below; if there are none, quantize again with "
         "`onnxq quantize`, and compare at the batch sizes that will run.",
+    )
+
+
+def _slow(title: str, batch: int, before: float, after: float) -> Finding:
+    return Finding(
+        "time",
+        f"batch {batch}",
+        "slow",
+        f"{title} runs it {before / after:.2f} times as fast as the float model ({1e3 * after:.3g} ms against "
+        f"{1e3 * before:.3g} ms), whatever its kernels are called.",
+        "Mend what else is found; if there is nothing, quantize for this engine with `onnxq quantize`.",
     )

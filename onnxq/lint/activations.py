@@ -202,6 +202,34 @@ def _range(view: View, act: onnx.NodeProto) -> tuple[float, float]:
     )
 
 
+def signed_branch(view: View) -> Iterator[Finding]:
+    """onnxruntime turns int8 activations into uint8, for which its kernels are made; but only those with one reader."""
+    for node in view.heavy:
+        given = view.behind(node.input[0], MOVES)
+        integer = view.quantized_alone(node.output[0], MOVES | ACTIVATIONS)
+        if given is None or (node.op_type == "Conv" and not integer):
+            continue
+        made = view.pairs_behind(node.output[0], MOVES | ACTIVATIONS) if integer else []
+        left = [pair for pair in (given, *made) if _stays_signed(view, pair)]
+        if left:
+            yield Finding(
+                "signed_branch",
+                node.name,
+                "float",
+                "An int8 activation with several readers, at this layer's input or output. onnxruntime turns int8 "
+                "activations with one reader into uint8, as its kernels want them, and leaves those: the layer runs in "
+                "float.",
+                "Quantize activations to uint8.",
+            )
+
+
+def _stays_signed(view: View, pair: Pair) -> bool:
+    if pair.dtype != "int8" or pair.quantizer is None:
+        return False
+    copies = len(view.readers(pair.quantizer.output[0]))
+    return copies + len(view.readers(pair.output)) + view.is_output(pair.output) > 2
+
+
 def int8_before_move(view: View) -> Iterator[Finding]:
     """onnxruntime 1.31 moves a DequantizeLinear past operators that only move numbers, and from opset 21 on writes a
     QuantizeLinear there whose int8 contradicts its zero point."""

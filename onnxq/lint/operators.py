@@ -7,28 +7,9 @@ import onnx
 
 from onnxq.lint.finding import Finding, Severity
 from onnxq.lint.view import DEQUANTIZE, MOVES, QUANTIZE, View
+from onnxq.model import QUANTIZED_OPS
 
-INTEGER_OPERATORS = frozenset(
-    {
-        "QLinearConv",
-        "QLinearMatMul",
-        "ConvInteger",
-        "MatMulInteger",
-        "DynamicQuantizeLinear",
-        "QLinearAdd",
-        "QLinearMul",
-        "QLinearConcat",
-        "QLinearAveragePool",
-        "QLinearGlobalAveragePool",
-        "QLinearSigmoid",
-        "QLinearLeakyRelu",
-        "QLinearSoftmax",
-        "QGemm",
-        "QAttention",
-        "DynamicQuantizeMatMul",
-        "MatMulIntegerToFloat",
-    }
-)
+INTEGER_OPERATORS = QUANTIZED_OPS - {QUANTIZE, DEQUANTIZE}
 
 
 @dataclass(frozen=True)
@@ -39,17 +20,28 @@ class IntegerOperators:
     severity: Severity
     why: str
     mend: str
-    per_channel: bool = False
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for node in view.nodes:
-            if node.op_type in self.ops and (not self.per_channel or _per_channel(view, node)):
+            if node.op_type in self.ops:
                 yield Finding("integer_operator", node.name, self.severity, f"{node.op_type}: {self.why}", self.mend)
 
 
-def _per_channel(view: View, node: onnx.NodeProto) -> bool:
-    scale = view.values(node.input[4]) if node.op_type == "QLinearConv" else None
-    return scale is not None and scale.size > 1
+def misread_qlinear_conv(view: View) -> Iterator[Finding]:
+    """OpenVINO 2026.4 lays the scales of a QLinearConv along the weight's *input* channels."""
+    for node in view.nodes:
+        scale = view.values(node.input[4]) if node.op_type == "QLinearConv" else None
+        shape = view.shape(node.input[3]) if node.op_type == "QLinearConv" else None
+        if scale is None or scale.size == 1 or shape is None:
+            continue
+        yield Finding(
+            "integer_operator",
+            node.name,
+            "wrong" if shape[1] == shape[0] else "rejected",
+            "QLinearConv with a scale per channel: OpenVINO lays the scales along the input channels. It computes "
+            "wrong answers where there are as many of these as outputs, and refuses the model elsewhere.",
+            "Write the model with Q/DQ nodes (quant_format=QDQ), or give weights one scale.",
+        )
 
 
 def slow_signed_kernels(view: View) -> Iterator[Finding]:

@@ -25,11 +25,16 @@ class HalfQuantized:
 
     def __call__(self, view: View) -> Iterator[Finding]:
         for node in view.heavy:
-            pairs = [view.behind(name, self.carries | MOVES) for name in node.input[:2]]
+            pairs = [self._operand(view, name) for name in node.input[:2]]
             if (pairs[0] is None) == (pairs[1] is None) or self._rounds(view, node, pairs[1]):
                 continue
             bare = node.input[0] if pairs[0] is None else node.input[1]
             yield Finding("half_quantized", node.name, "float", *self._explain(view, node, bare))
+
+    def _operand(self, view: View, name: str) -> Pair | None:
+        """The pair behind an operand. Whatever moves a weight is folded, so all of that may stand before it."""
+        pair = view.behind(name, self.carries | MOVES)
+        return pair if pair is None or pair.constant else view.behind(name, self.carries)
 
     def _rounds(self, view: View, node: onnx.NodeProto, weight: Pair | None) -> bool:
         held = self.rounds_weights and node.op_type == "Conv" and weight is None and node.input[1] in view.constants

@@ -10,6 +10,7 @@ from onnxq.lint.activations import (
     int8_before_move,
     missing_zero_point,
     relu_not_absorbed,
+    signed_branch,
     unsigned,
 )
 from onnxq.lint.bias import bias_grid, float_bias_of_gemm, int32_bias
@@ -21,20 +22,20 @@ from onnxq.lint.operators import (
     IntegerOperators,
     NoConvTranspose,
     asymmetric_product,
+    misread_qlinear_conv,
     slow_signed_kernels,
 )
 from onnxq.lint.placement import HalfQuantized, OutputNeeded, matmul_add
-from onnxq.lint.weights import FLOAT8, BlockedInt8, Int4, WeightAxis, WeightGrid
+from onnxq.lint.weights import FLOAT8, BlockedInt8, Int4, WeightAxis, WeightGrid, clipped_weights
 from onnxq.lint.wrong import clipping_dropped, maximum_before_quantizer, mean_over_tokens, signed_concat, thin_mlp
 
 _INT16 = frozenset({"int16", "uint16"})
-_ORT_CARRIES = frozenset({"Dropout", "Expand", "Flatten", "Identity", "MaxPool", "Pad", "Reshape"}) | {
-    "Slice",
+_ORT_CARRIES = frozenset({"Dropout", "Expand", "Identity", "MaxPool", "Pad", "Reshape", "Slice"}) | {
     "Squeeze",
     "Transpose",
     "Unsqueeze",
 }
-_TRT_CARRIES = _ORT_CARRIES | {"Concat", "Gather", "GlobalMaxPool", "ReduceMax", "Split"}
+_TRT_CARRIES = _ORT_CARRIES | {"Concat", "Flatten", "Gather", "GlobalMaxPool", "ReduceMax", "Split"}
 _OV_CARRIES = _TRT_CARRIES | {"AveragePool", "DepthToSpace", "Mul", "Resize", "SpaceToDepth"}
 
 ONNXRUNTIME: tuple[Lint, ...] = (
@@ -51,6 +52,7 @@ ONNXRUNTIME: tuple[Lint, ...] = (
     ScaleNotPositive("wrong", "onnxruntime's fused kernels and its plain ones then disagree.", everywhere=False),
     ScaleAtRunTime("float", "onnxruntime builds scales into its kernels, and leaves the layer in float."),
     relu_not_absorbed,
+    signed_branch,
     int8_before_move,
     WeightGrid("slow", "onnxruntime's kernel for uint8 by uint8 is no faster than its float one.", unsigned_only=True),
     WeightAxis(taken_wrongly=frozenset({"Conv", "MatMul"})),
@@ -73,6 +75,12 @@ ONNXRUNTIME: tuple[Lint, ...] = (
         "onnxruntime",
     ),
     slow_signed_kernels,
+    IntegerOperators(
+        frozenset({"ConvInteger"}),
+        "slow",
+        "onnxruntime's kernel for dynamically quantized convolutions is far slower than its float one.",
+        "Quantize statically, with Q/DQ nodes; keep dynamic quantization for MatMul.",
+    ),
 )
 
 OPENVINO: tuple[Lint, ...] = (
@@ -84,6 +92,7 @@ OPENVINO: tuple[Lint, ...] = (
     ScaleAtRunTime("float", "OpenVINO builds scales into its kernels, and leaves the layer in float."),
     WeightGrid("float", "OpenVINO's kernels subtract no zero point from weights; the layer runs in float."),
     WeightAxis(),
+    clipped_weights,
     BlockedInt8("OpenVINO unpacks them to floats."),
     Int4("OpenVINO unpacks them to floats: smaller, not faster."),
     HalfQuantized(_OV_CARRIES, "OpenVINO"),
@@ -93,12 +102,12 @@ OPENVINO: tuple[Lint, ...] = (
         asymmetric_only=True,
     ),
     asymmetric_product,
+    misread_qlinear_conv,
     IntegerOperators(
-        frozenset({"QLinearConv"}),
-        "wrong",
-        "OpenVINO misreads its scales per channel, and computes it in float.",
-        "Write the model with Q/DQ nodes (quant_format=QDQ), or give weights one scale.",
-        per_channel=True,
+        frozenset({"QAttention", "QGemm", "QLinearGlobalAveragePool"}),
+        "rejected",
+        "onnxruntime's own operator, which OpenVINO does not know.",
+        "Write the model with Q/DQ nodes: `onnxq retarget`, or quantize with quant_format=QDQ.",
     ),
     IntegerOperators(
         frozenset({"ConvInteger", "MatMulInteger"}),

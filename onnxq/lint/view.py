@@ -17,6 +17,9 @@ from onnxq.normalise import opset
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 # An operator that moves numbers about, and so may stand between a weight and the layer that reads it.
 MOVES = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Expand", "Dropout"})
+# An operator all of whose inputs are data.
+JOINS = frozenset({"Add", "Concat", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub", "Where"})
+JOINED = frozenset({"MaxPool", "Concat", "Pad", "Split"})
 ACTIVATIONS = frozenset({"Relu", "Clip"})  # they vanish into a quantizer whose range ends where theirs does
 
 
@@ -26,7 +29,8 @@ class Pair:
 
     ``source`` is the tensor that is quantized, or the initializer that holds integers. ``scale`` and ``zero_point``
     are None where they are computed at run time; a zero point left out is zeros, and ``spelled_out`` is false.
-    ``axis`` is None for one grid per tensor. ``constant``: a weight or a bias, not an activation.
+    ``axis`` is None for one grid per tensor. ``constant``: a weight or a bias, not an activation. ``clipped``: a Clip
+    stands between Q and DQ.
     """
 
     node: str
@@ -40,6 +44,7 @@ class Pair:
     axis: int | None
     block: int
     constant: bool
+    clipped: bool
 
     @property
     def name(self) -> str:
@@ -136,7 +141,10 @@ class View:
         """Every node that reads ``tensor``, and those that read what operators of ``through`` make of it."""
         waiting, seen = [tensor], {tensor}
         while waiting:
-            for node in self.readers(waiting.pop()):
+            name = waiting.pop()
+            for node in self.readers(name):
+                if node.op_type not in JOINS and name != node.input[0]:
+                    continue  # a shape, a scale: not what the node works on
                 yield node
                 fresh = set(node.output) - seen if node.op_type in through else set()
                 seen |= fresh
@@ -159,6 +167,13 @@ class View:
         return [p for p in self.pairs.values() if p.quantizer is not None and p.quantizer.name in quantizers]
 
 
+def bare_layers(view: View) -> frozenset[str]:
+    """The layers none of whose operands is quantized, bodies of If, Loop and Scan left out."""
+    return frozenset(
+        node.name for node in view.heavy if all(view.behind(name, MOVES | JOINED) is None for name in node.input[:2])
+    )
+
+
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     return next((int(entry.i) for entry in node.attribute if entry.name == name), default)
 
@@ -177,7 +192,9 @@ def _pair(
     node: onnx.NodeProto, producers: Mapping[str, onnx.NodeProto], constants: Mapping[str, onnx.TensorProto]
 ) -> Pair:
     made_by = producers.get(node.input[0])
+    clipped = False
     while made_by is not None and made_by.op_type in MOVES | ACTIVATIONS | {"MaxPool"}:
+        clipped |= made_by.op_type in ACTIVATIONS
         made_by = producers.get(made_by.input[0])  # integers may be clipped or moved between Q and DQ
     quantizer = made_by if made_by is not None and made_by.op_type == QUANTIZE else None
     source = quantizer.input[0] if quantizer is not None else node.input[0]
@@ -202,6 +219,7 @@ def _pair(
         axis,
         block,
         source in constants,
+        clipped,
     )
 
 

@@ -144,3 +144,17 @@ class Int4:
                         else "."
                     ),
                 )
+
+
+def clipped_weights(view: View) -> Iterator[Finding]:
+    """OpenVINO folds Q, Clip and DQ of a constant to floats, and then sees no quantized weight."""
+    for node, _, pair in weights(view):
+        if pair.clipped and node.op_type in ("Conv", "ConvTranspose"):
+            yield Finding(
+                "clipped_weights",
+                node.name,
+                "float",
+                "A Clip stands between the QuantizeLinear and the DequantizeLinear of the weight, as PyTorch exports "
+                "ranges narrower than the type's. OpenVINO folds all three to floats, and the layer runs in float.",
+                "Store the weight as int8 behind a DequantizeLinear: `onnxq retarget` does.",
+            )

@@ -184,6 +184,25 @@ def test_onnxruntime_absorbs_a_clip_only_if_the_grid_ends_where_it_does(see: See
         assert seen.precisions["one"] == kept
 
 
+def test_onnxruntime_leaves_int8_with_several_readers(see: See) -> None:
+    text = """g (float[N,16,8,8] x) => (float[N,16,8,8] y) { [one] a = Conv(x, w) [two] b = Conv(a, v)
+        [sum] s = Add(a, b) [three] y = Conv(s, w) }"""
+    model = parse(text, 21, w=normal(16, 16, 1, 1), v=normal(16, 16, 1, 1, seed=1))
+    for grid, rules in ((I8, {"signed_branch": "float"}), (U8, {})):
+        seen = see(handmade(model, x=grid, a=grid, b=grid, s=grid, y=grid, w=W, v=W), "onnxruntime")
+        assert seen.rules == rules
+        floats = {"one", "two"} if rules else set()
+        assert {name for name, precision in seen.precisions.items() if precision == "fp32"} == floats
+        assert {entry.node for entry in seen.found.findings} == floats
+
+
+def test_onnxruntime_turns_int8_with_one_reader_into_uint8(see: See) -> None:
+    text = "g (float[N,16,8,8] x) => (float[N,16,8,8] y) { [one] a = Conv(x, w) [two] y = Conv(a, w) }"
+    seen = see(handmade(parse(text, 21, w=normal(16, 16, 1, 1)), x=I8, a=I8, y=I8, w=W), "onnxruntime")
+    assert seen.rules == {}
+    assert seen.precisions == {"one": "int8", "two": "int8"}
+
+
 @pytest.mark.parametrize("move", ["MaxPool<kernel_shape = [2,2]>(r)", "Transpose<perm = [0,1,3,2]>(r)"])
 def test_onnxruntime_refuses_int8_before_a_move_from_opset_21(see: See, move: str) -> None:
     text = (

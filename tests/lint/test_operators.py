@@ -8,7 +8,9 @@ import onnx
 import onnx.helper
 import pytest
 
+from onnxq.backends import backend_of
 from onnxq.handmade import I8, POSITIVE, U8, Grid, handmade
+from onnxq.lint import lint
 from onnxq.testing import Array, normal, parse
 
 See = Callable[..., Any]
@@ -92,17 +94,17 @@ def engine_layers(model: onnx.ModelProto) -> Any:
     return engine.layers
 
 
-def qlinear(dtype: type = np.uint8, per_channel: bool = False) -> onnx.ModelProto:
-    """A QLinearConv between a QuantizeLinear and a DequantizeLinear."""
+def qlinear(dtype: type = np.uint8, per_channel: bool = False, channels: int = 16) -> onnx.ModelProto:
+    """A QLinearConv of 16 output channels between a QuantizeLinear and a DequantizeLinear."""
     zero: Array = np.array(128 if dtype is np.uint8 else 0, dtype)
     scale = np.array([0.001, 0.02] * 8 if per_channel else 0.01, np.float32)
-    text = """g (float[N,16,28,28] x) => (float[N,16,28,28] y) {
+    text = f"""g (float[N,{channels},28,28] x) => (float[N,16,28,28] y) {{
         [q] a = QuantizeLinear(x, sx, zx) [one] c = QLinearConv<pads = [1,1,1,1]>(a, sx, zx, w, sw, zw, sy, zx)
-        [dq] y = DequantizeLinear(c, sy, zx) }"""
+        [dq] y = DequantizeLinear(c, sy, zx) }}"""
     return parse(
         text,
         17,
-        w=np.random.default_rng(0).integers(-127, 128, (16, 16, 3, 3)).astype(np.int8),
+        w=np.random.default_rng(0).integers(-127, 128, (16, channels, 3, 3)).astype(np.int8),
         sx=np.array(0.03, np.float32),
         sy=np.array(0.2, np.float32),
         sw=scale,
@@ -121,6 +123,8 @@ def test_openvino_misreads_scales_per_channel_of_a_qlinear_conv(see: See) -> Non
     seen = see(qlinear(per_channel=True), "openvino")
     assert seen.rules == {"integer_operator": "wrong", "outputs": "wrong"}
     assert seen.alike < 15
+    refused = see(qlinear(per_channel=True, channels=8), "openvino")
+    assert refused.rules == {"integer_operator": "rejected"} and refused.refused
     right = see(qlinear(), "openvino")
     assert right.rules == {}
     assert right.precisions == {"one": "int8"} and right.found.int8_macs == 1
@@ -133,6 +137,30 @@ def test_onnxruntime_is_slow_on_a_qlinear_conv_of_int8(see: See) -> None:
     assert slow.rules == {"slow_signed_kernels": "slow"} and fast.rules == {}
     assert slow.precisions == fast.precisions == {"one": "int8"}
     assert slow.speedup < 0.5 * fast.speedup
+
+
+def test_onnxruntime_is_slow_on_dynamically_quantized_convolutions(see: See) -> None:
+    text = """g (float[N,16,28,28] x) => (float[N,16,28,28] y) {
+        [q] a, s, z = DynamicQuantizeLinear(x) [one] i = ConvInteger<pads = [1,1,1,1]>(a, w, z)
+        [f] f = Cast<to = 1>(i) [k] k = Mul(s, sw) [m] y = Mul(f, k) }"""
+    weight = np.random.default_rng(0).integers(-127, 128, (16, 16, 3, 3)).astype(np.int8)
+    seen = see(parse(text, 17, w=weight, sw=np.array(0.01, np.float32)), "onnxruntime", 4, seconds=0.2)
+    assert seen.rules["integer_operator"] == "slow"
+    assert seen.precisions == {"one": "int8"}
+    assert seen.speedup < 0.7
+
+
+@pytest.mark.parametrize("operator", ["QAttention", "QGemm", "QLinearGlobalAveragePool"])
+def test_openvino_knows_not_all_of_onnxruntime_s_operators(operator: str) -> None:
+    openvino = pytest.importorskip("openvino")
+    node = onnx.helper.make_node(operator, ["x"] * 8, ["y"], "one", domain="com.microsoft")
+    value = onnx.helper.make_tensor_value_info
+    ends = [value("x", onnx.TensorProto.UINT8, [1, 4, 4, 4])], [value("y", onnx.TensorProto.UINT8, None)]
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("com.microsoft", 1)]
+    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", *ends), opset_imports=opsets)
+    assert {entry.severity for entry in lint(model, backend_of("openvino").lints)} == {"rejected"}
+    with pytest.raises(RuntimeError, match="No conversion rule"):
+        openvino.Core().read_model(model.SerializeToString())
 
 
 def test_openvino_computes_dynamic_quantization_in_float(see: See) -> None:

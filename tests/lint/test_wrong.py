@@ -50,8 +50,8 @@ def test_a_maximum_before_a_quantizer(see: See, maximum: str) -> None:
 
 def tokens(**grids: Grid) -> onnx.ModelProto:
     """A transformer's head: normalised tokens, their mean, and a layer."""
-    text = """g (float[N,64,64] x) => (float[N,10] y) {{ [one] h = MatMul(x, w) [norm] l = LayerNormalization(h, g, b)
-        [mean] r = ReduceMean<keepdims = 0>(l, axes) [two] y = Gemm(r, v, c) }}"""
+    text = """g (float[N,64,64] x) => (float[N,10] y) { [one] h = MatMul(x, w) [norm] l = LayerNormalization(h, g, b)
+        [mean] r = ReduceMean<keepdims = 0>(l, axes) [two] y = Gemm(r, v, c) }"""
     weights = {"w": normal(64, 64, scale=0.1), "v": normal(64, 10, scale=0.2), "c": normal(10), "axes": np.array([1])}
     norm = {"g": 1 + normal(64), "b": normal(64)}
     return handmade(parse(text, 21, **weights, **norm), {"x": I8, "w": I8.along(1), "v": I8.along(1), **grids})

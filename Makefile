@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export ONNXQ_CORPUS ?=
+export ONNXQ_PEERS ?=
 
 .PHONY: demo test lint bench wheel clean
 .DEFAULT_GOAL := demo
@@ -25,8 +26,8 @@ lint: $(BIN)/.ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(BIN)/.ready  ## Speed, memory and accuracy beside plain inference, as ratios of one run.
-	$(BIN)/python tests/bench.py
+bench: $(BIN)/.ready  ## INT8 shares, speed, memory and accuracy, as ratios of one run; see docs/benchmarks.md.
+	$(BIN)/python tests/bench
 
 wheel: $(BIN)/.ready
 	rm -rf dist

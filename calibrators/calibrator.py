@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Protocol
 
+from onnxq.nonlinear import Function
 from onnxq.scheme import ActivationSchemes, Range
 from onnxq.statistics import TensorStatistics
 
@@ -11,5 +12,6 @@ class Calibrator(Protocol):
 
     histogram: ClassVar[bool]
 
-    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes) -> Range:
-        """The range to spend the integers on; ``schemes`` tells which grid it will become."""
+    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
+        """The range to spend the integers on; ``schemes`` tells which grid it will become, ``through`` the activation
+        function that is all that reads the tensor."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from onnxq.nonlinear import Function
 from onnxq.scheme import ActivationSchemes, Range
 from onnxq.statistics import TensorStatistics
 
@@ -13,5 +14,5 @@ class MinMax:
 
     histogram: ClassVar[bool] = False
 
-    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes) -> Range:
+    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
         return Range.of(statistics.low, statistics.high)

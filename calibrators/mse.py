@@ -4,20 +4,28 @@ White paper (arXiv 2106.08295), sect. 3.2. Values inside the range err by ``step
 half a step by their own square, so exact zeros not at all), values outside by their distance to its end. With sums
 of counts, values and squares up to every value, a candidate costs a look-up, so both ends are searched over a grid.
 The best of them are then measured, since values are not always spread evenly: after SiLU many lie at its minimum.
+Where only some grids exist, as with scales that are powers of two, those are the candidates.
+
+Of a tensor that only an activation function reads, it is the error behind that function that counts.
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxq.scheme import ActivationSchemes, Range, Scheme, dequantize, qparams, quantize
+from onnxq.nonlinear import Function
+from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, held, qparams, quantize
 from onnxq.statistics import TensorStatistics
 
 Floats = NDArray[np.float64]
 FRACTIONS = np.geomspace(0.02, 1.0, 96)
+COARSE = np.geomspace(0.02, 1.0, 32)
+BUCKETS = 1024
 MEASURED = 48  # of the candidates, the best by the formula
+NARROWEST = 1 / 16  # of the extremes, where only some grids exist
 
 
 @dataclass(frozen=True)
@@ -26,19 +34,55 @@ class Mse:
 
     histogram: ClassVar[bool] = True
 
-    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes) -> Range:
+    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
+        if through is not None and statistics.low < 0 < statistics.high:
+            return behind(through, statistics, schemes)
         sums = Moments(*statistics.histogram())
         low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
         scheme = schemes.of(Range.of(statistics.low, statistics.high))
-        if low == 0 or high == 0 or scheme.symmetric:
+        if scheme.steps is not Steps.EVEN:
+            lows, highs = _existing(scheme, low, high)
+        elif low == 0 or high == 0 or scheme.symmetric:
             reach = max(-low, high) * FRACTIONS
             lows = -reach if low < 0 else 0 * reach
             highs = reach if high > 0 or scheme.symmetric else 0 * reach
         else:
             lows, highs = (end.ravel() for end in np.meshgrid(low * FRACTIONS, high * FRACTIONS))
-        good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
+        good = np.arange(len(lows))
+        if scheme.steps is Steps.EVEN:
+            good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
         best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
         return Range.of(lows[best] if statistics.low < 0 else statistics.low, highs[best])
+
+
+def behind(function: Function, statistics: TensorStatistics, schemes: ActivationSchemes) -> Range:
+    """The range after which the error of ``function(x)`` is least: what it squashes needs no integers."""
+    values, counts = merged(*statistics.histogram())
+    exact = function(values)
+    best, least = Range.of(statistics.low, statistics.high), np.inf
+    for low, high in product(statistics.low * COARSE, statistics.high * COARSE):
+        found = Range.of(low, high)
+        params = qparams(schemes.of(found), found)
+        rounded = dequantize(quantize(values, params), params).astype(np.float64)
+        error = float(counts @ (function(rounded) - exact) ** 2)
+        if error < least:
+            best, least = found, error
+    return best
+
+
+def merged(values: Floats, counts: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """The histogram with neighbouring buckets taken together, so that at most ``BUCKETS`` are left."""
+    starts = np.unique(np.linspace(0, len(values), BUCKETS, endpoint=False, dtype=np.int64))
+    totals = np.add.reduceat(counts, starts).astype(np.float64)
+    return np.add.reduceat(values * counts, starts) / np.maximum(totals, 1), totals
+
+
+def _existing(scheme: Scheme, low: float, high: float) -> tuple[Floats, Floats]:
+    """The ends of every grid there is from the one that holds ``low`` and ``high`` down to narrow ones."""
+    whole = held(qparams(scheme, Range.of(low, high)))
+    step = scheme.steps.value
+    narrower = step ** -np.arange(1 + int(-np.log(NARROWEST) / np.log(step)), dtype=np.float64)
+    return whole.low * narrower, whole.high * narrower
 
 
 class Moments:

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxq.errors import RecipeError
+from onnxq.nonlinear import Function
 from onnxq.scheme import ActivationSchemes, Range
 from onnxq.statistics import TensorStatistics
 
@@ -22,7 +23,7 @@ class Percentile:
         if not 50 < self.percentile <= 100:
             raise RecipeError(f"percentile: {self.percentile} is not above 50 and at most 100")
 
-    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes) -> Range:
+    def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
         values, counts = statistics.histogram()
         share = np.cumsum(counts) / counts.sum()
         top = self.percentile / 100

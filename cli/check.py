@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.cli.outputs import backend_choices
+
 if TYPE_CHECKING:
     from onnxq.check import Checked
 
@@ -23,12 +25,6 @@ MODEL is any .onnx file, quantized by onnxq or by anything else, with Q/DQ nodes
 DATA, OUT = "What to run it on", "What to say"
 
 
-def _backends() -> list[str]:
-    from onnxq.backends import BACKENDS
-
-    return list(BACKENDS)
-
-
 def check(
     model: Annotated[Path, typer.Argument(help="An .onnx file.")],
     backend: Annotated[
@@ -36,8 +32,8 @@ def check(
         typer.Option(
             "--backend",
             "-b",
-            help="onnxruntime, openvino or tensorrt; may be repeated. [default: onnxruntime]",
-            autocompletion=_backends,
+            help="onnxruntime, openvino, tensorrt or portable; may be repeated. [default: onnxruntime]",
+            autocompletion=backend_choices,
         ),
     ] = None,
     float_model: Annotated[

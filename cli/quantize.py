@@ -1,14 +1,14 @@
 """``onnxq quantize``: one model, one calibration, one graph for each backend."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
+
 if TYPE_CHECKING:
     from onnxq.models.card import Card
-    from onnxq.result import Result
 
 EXAMPLES = """
 Quantize MODEL for one or several backends, build the engines, and print what they run in integers.
@@ -28,16 +28,10 @@ MODEL is an .onnx file, a model card (card.yaml), or the name of a card that shi
 DATA, PLAN, OUT = "What to calibrate with", "What to quantize", "What to write"
 
 
-def _backends() -> list[str]:
-    from onnxq.backends import BACKENDS
-
-    return list(BACKENDS)
-
-
 def _calibrators() -> list[str]:
-    from onnxq.calibrators import CALIBRATORS
+    from onnxq.calibrators import calibrator_names
 
-    return list(CALIBRATORS)
+    return list(calibrator_names())
 
 
 def quantize(
@@ -55,8 +49,9 @@ def quantize(
         typer.Option(
             "--backend",
             "-b",
-            help="onnxruntime, openvino or tensorrt; may be repeated. [default: onnxruntime]",
-            autocompletion=_backends,
+            help="onnxruntime, openvino, tensorrt, or a target that is simulated: snpe, qnn, tflite, vitis, ... "
+            "(docs/targets.md). May be repeated. [default: onnxruntime]",
+            autocompletion=backend_choices,
         ),
     ] = None,
     out: Annotated[
@@ -95,7 +90,8 @@ def quantize(
         typer.Option("--per-tensor", help="One scale per weight, not per channel.", rich_help_panel=PLAN),
     ] = False,
     weight_bits: Annotated[
-        int | None, typer.Option(help="2 to 8; fewer than 8 are stored in 8.", rich_help_panel=PLAN)
+        int | None,
+        typer.Option(help="2 to 8, stored in 8. [default: the backend's]", rich_help_panel=PLAN),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -103,6 +99,22 @@ def quantize(
     ] = None,
     keep_float: Annotated[
         list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
+    ] = None,
+    float_type: Annotated[
+        str | None,
+        typer.Option(
+            "--float",
+            help="What stays float computes in fp32, fp16 or bf16 (TensorRT only). [default: fp32]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    reduce_range: Annotated[
+        bool | None,
+        typer.Option(
+            help="Weights of 7 bits, for CPUs without VNNI. [default: as this CPU needs]",
+            show_default=False,
+            rich_help_panel=PLAN,
+        ),
     ] = None,
     build: Annotated[
         bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)
@@ -134,13 +146,15 @@ def quantize(
         seed,
         build,
         parse_preprocessing(preprocess) if preprocess is not None else None,
+        float_type,
+        reduce_range,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
-    files = _places(out, card.name if card else Path(model).stem, names, json_file, report)
-    _keep_apart([*files.values(), json_file, report], [card.model_path if card else model, data, recipe])
+    files = places(out, card.name if card else Path(model).stem, names, json_file, report)
+    keep_apart([*every_file(files), json_file, report], [card.model_path if card else model, data, recipe])
     with progress_bars(quiet) as progress:
         result = run(card or model, data, backend=names, recipe=written, options=options, progress=progress)
-    _write(result, files, json_file, report, quiet)
+    write(result, files, json_file, report, quiet)
     if any(entry.problem for entry in result.backends.values()):
         raise typer.Exit(1)
 
@@ -159,54 +173,3 @@ def _card(model: str) -> "Card | None":
     if not path.exists() and not path.suffix:
         raise ModelError(f"{model}: no such file, and {unknown('card', model, cards)} Or give an .onnx file.")
     return None
-
-
-def _places(
-    out: str | None, stem: str, names: tuple[str, ...], json_file: Path | None, report: Path | None
-) -> dict[str, Path]:
-    """Where each graph goes; whatever cannot be written is an error before the work, not after it."""
-    from onnxq.backends import backend_of
-    from onnxq.files import check_writable
-    from onnxq.report import check_format
-    from onnxq.result import places
-
-    for name in names:
-        backend_of(name)
-    files = places(out or f"{stem}.{{backend}}.onnx", stem, names)
-    if report is not None:
-        check_format(report)
-    for path in (*files.values(), json_file, report):
-        if path is not None:
-            check_writable(path)
-    return files
-
-
-def _keep_apart(written: "list[Path | None]", read: "list[str | Path | None]") -> None:
-    """Raises OutputError where a file would be written twice, or over what the command reads."""
-    from onnxq.errors import OutputError
-
-    taken = {Path(path).resolve() for path in read if path is not None}
-    for path in written:
-        if path is None:
-            continue
-        if path.resolve() in taken:
-            raise OutputError(f"{path}: is read or written already by this command. Choose another name.")
-        taken.add(path.resolve())
-
-
-def _write(result: "Result", files: dict[str, Path], json_file: Path | None, report: Path | None, quiet: bool) -> None:
-    from rich.console import Console
-
-    from onnxq.facts import facts
-    from onnxq.files import write_file
-    from onnxq.model import save_model
-    from onnxq.report import summary, write_report
-
-    for name, path in files.items():
-        save_model(result[name].model, path)
-    if json_file is not None:
-        write_file(json_file, json.dumps(facts(result, files), indent=1).encode())
-    if report is not None:
-        write_report(result, files, report)
-    if not quiet:
-        Console(soft_wrap=False).print(summary(result, files))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from onnxq.cli.quantize import _backends, _keep_apart, _places, _write
+from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
 
 EXAMPLES = """
 Turn a quantized MODEL into the graph another engine wants, keeping its learned scales and integers.
@@ -36,7 +36,7 @@ def retarget(
             "--backend",
             "-b",
             help="The engine it is for; may be repeated.",
-            autocompletion=_backends,
+            autocompletion=backend_choices,
             show_default=False,
         ),
     ],
@@ -88,6 +88,15 @@ def retarget(
     keep_float: Annotated[
         list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
     ] = None,
+    float_type: Annotated[
+        str | None,
+        typer.Option(
+            "--float",
+            help="What stays float computes in fp32, fp16 or bf16 (TensorRT only); scales are rounded to that type. "
+            "[default: fp32]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     build: Annotated[
         bool, typer.Option(help="Build the engines, time them and compare the answers.", rich_help_panel=OUT)
     ] = True,
@@ -112,13 +121,14 @@ def retarget(
         seed=seed,
         build=build,
         preprocessing=parse_preprocessing(preprocess) if preprocess is not None else None,
+        float_type=float_type,
     )
     names = tuple(dict.fromkeys(backend))
-    files = _places(out, model.stem, names, json_file, report)
-    _keep_apart([*files.values(), json_file, report], [model, data])
+    files = places(out, model.stem, names, json_file, report)
+    keep_apart([*every_file(files), json_file, report], [model, data])
     with progress_bars(quiet) as progress:
         result = run(model, names, data, options=options, refit=refit, progress=progress)
-    _write(result, files, json_file, report, quiet)
+    write(result, files, json_file, report, quiet)
     if any(entry.problem for entry in result.backends.values()):
         raise typer.Exit(1)
 

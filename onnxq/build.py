@@ -39,14 +39,14 @@ def build(
     """The engine of ``quantized`` and what it did; ``feeds`` is what it will be fed. Raises EngineError."""
     shapes = {name: array.shape for name, array in feeds.items()}
     fixed = fixed_shapes(backend, feeds, inputs)
-    engine = backend.build(quantized, fixed)
+    engine = backend.engine(quantized, fixed)
     reading = engine.read_back()
     work = macs(quantized, shapes)
     integer = {layer.node for layer in reading.layers if layer.precision == "int8"}
     total = sum(work.values())
     times: tuple[float | None, float | None] = (None, None)
     if reading.executed:
-        times = side_by_side(backend.build(source, fixed), engine, feeds)
+        times = side_by_side(backend.engine(source, fixed), engine, feeds)
     share = sum(count for name, count in work.items() if name in integer) / total if total else None
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)
 

@@ -17,7 +17,7 @@ from onnxq.backends.engine import Engine, Reading
 from onnxq.backends.timing import side_by_side
 from onnxq.build import fixed_shapes
 from onnxq.cost import macs
-from onnxq.errors import DataError, EngineError, ModelError
+from onnxq.errors import DataError, EngineError, ModelError, RecipeError
 from onnxq.execute import Session
 from onnxq.inputs import Array, InputSpec, batch_axis, input_specs
 from onnxq.lift import lift
@@ -91,6 +91,8 @@ def check(
     Raises ModelError, DataError, RecipeError or EngineMissing; what the engine refuses is in the result.
     """
     target = backend_of(backend)
+    if target.simulated:
+        raise RecipeError(f"{target.title} is simulated: onnxq has no engine of it, so there is nothing to check.")
     require(target)
     proto = read_model(model)
     inputs = input_specs(proto)
@@ -205,7 +207,7 @@ class _Bench:
         return replace(found, findings=(*wrong, *found.findings))
 
     def _engine(self, model: onnx.ModelProto, feeds: Mapping[str, Array]) -> Engine:
-        return self.backend.build(model, fixed_shapes(self.backend, feeds, self.inputs))
+        return self.backend.engine(model, fixed_shapes(self.backend, feeds, self.inputs))
 
     def _times(self, engine: Engine, feeds: Mapping[str, Array]) -> tuple[float, float] | None:
         """Seconds of the float model and of this one, run in turns; None where the float one cannot be built."""

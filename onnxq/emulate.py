@@ -26,6 +26,18 @@ def dequantize_in_float(
     return nodes
 
 
+def aligned(names: Names, grid: Grid, tensor: gs.Tensor) -> list[gs.Tensor]:
+    """Scale and zero point as floats, in a shape that broadcasts to the tensor. Raises Declined."""
+    rank = None if tensor.shape is None else len(tensor.shape)
+    if grid.axis is not None and (rank is None or grid.block):
+        raise Declined(f"its grid ({grid.describe()}) cannot be lined up with integers computed at run time")
+    shape = [-1 if axis == grid.axis else 1 for axis in range(rank or 0)] if grid.axis is not None else []
+    return [
+        gs.Constant(names.fresh(f"{tensor.name}/grid"), array.astype(np.float32).reshape(shape))
+        for array in (grid.scale, grid.zero_point)
+    ]
+
+
 def quantize_in_float(names: Names, base: str, real: gs.Tensor, grid: Grid, result: gs.Tensor) -> list[gs.Node]:
     """``cast(clip(round(x / scale) + zero_point))``. Raises Declined for a grid that is not one per tensor."""
     if grid.axis is not None or not grid.integer:

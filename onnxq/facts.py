@@ -36,7 +36,11 @@ def facts(result: Result, written: dict[str, Path] | None = None) -> dict[str, o
         "versions": versions(),
         "seconds": plain(result.seconds),
         "backends": {
-            name: {"file": str(written[name]) if written else None, **backend_facts(entry)}
+            name: {
+                "file": str(written[name]) if written else None,
+                "files": [str(path) for path in entry.files(written[name])] if written else [],
+                **backend_facts(entry),
+            }
             for name, entry in result.backends.items()
         },
     }
@@ -60,6 +64,7 @@ def backend_facts(entry: BackendResult) -> dict[str, object]:
         "size_before": entry.size_before,
         "size_after": entry.size_after,
         "problem": entry.problem,
+        "simulated": entry.simulated,
         "engine": plain(entry.built),
         "accuracy": plain(entry.judged),
         "kept": plain(entry.kept),

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from onnxq.errors import OutputError
@@ -9,19 +10,35 @@ from onnxq.errors import OutputError
 
 def write_file(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` atomically, making its folder. Raises OutputError."""
-    beside = ""
+    write_files({path: content})
+
+
+def write_files(contents: Mapping[Path, bytes]) -> None:
+    """Write files that belong together: all are written beside their places before the first is put there.
+
+    Raises OutputError.
+    """
+    written: dict[Path, Path] = {}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+        for path, content in contents.items():
+            written[path] = _beside(path)
+            written[path].write_bytes(content)
+            written[path].chmod(0o644)
+        for path, hidden in written.items():
+            hidden.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}. Choose another place.") from error
     finally:
-        if beside:  # gone, unless something went wrong
-            Path(beside).unlink(missing_ok=True)
+        for hidden in written.values():  # gone, unless something went wrong
+            hidden.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A new file in the folder of ``path``, which is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    return Path(name)
 
 
 def check_writable(path: Path) -> None:

@@ -6,9 +6,10 @@ Integers of the other sign are the same grid, shifted: ``(q - z) * s = ((q ± 12
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from onnxq.lift import LearnedWeight
-from onnxq.scheme import ActivationSchemes, Integers, QParams, Range, Scheme, qparams
+from onnxq.scheme import ActivationSchemes, Integers, QParams, Range, Scheme, Steps, qparams
 from onnxq.workspace import RoundedWeight
 
 TOLERANCE = 1e-6  # of a scale that is computed again, in float32
@@ -55,7 +56,7 @@ def from_zero(fit: Fit, scheme: Scheme, activation: str) -> Fit:
     A Relu keeps its scale. A Clip keeps its range, since it must end where the grid does.
     """
     old = fit.params
-    if int(old.zero_point) == scheme.lowest:
+    if int(old.zero_point) == scheme.lowest or (scheme.signed and scheme.symmetric):
         return fit
     high = float(reals(old).high)
     if activation == "Relu":
@@ -88,6 +89,12 @@ def exact(learned: QParams, scheme: Scheme) -> QParams | None:
     return replace(made, scale=learned.scale)
 
 
+def _along(params: QParams, rank: int) -> NDArray[np.float32]:
+    """The scales in a shape that broadcasts to the weight."""
+    axis = params.scheme.axis
+    return params.scale if axis is None else params.scale.reshape([-1 if a == axis else 1 for a in range(rank)])
+
+
 def _shift(learned: Scheme, scheme: Scheme) -> int:
     half = 1 << (learned.bits - 1)
     return (int(learned.signed) - int(scheme.signed)) * half
@@ -95,6 +102,8 @@ def _shift(learned: Scheme, scheme: Scheme) -> int:
 
 def _steps(learned: QParams, made: QParams) -> str:
     """What becomes of the resolution, in few words, so that tensors of one fate are counted together."""
+    if made.scheme.steps is Steps.LOGARITHMIC:
+        return "its steps are of another kind"
     ratio = float(np.max(made.scale)) / float(np.max(learned.scale))
     if ratio < 0.98:
         return "its steps are finer"
@@ -113,10 +122,19 @@ def fit_weight(learned: LearnedWeight, scheme: Scheme) -> RoundedWeight | None:
         return None
     shift = _shift(old.scheme, scheme)
     zero = old.zero_point.astype(np.int64) + shift
-    if zero.any() or not scheme.symmetric:
+    if (zero.any() and scheme.symmetric) or not _spaced(old.scale, scheme):
         return None
-    integers: Integers = (learned.integers.astype(np.int64) + shift).astype(scheme.dtype)
-    # A channel of zeros may have any scale, and engines refuse one of zero.
+    # A channel whose scale is zero is zero; engines refuse such a scale, and zero has any.
+    wide = learned.integers.astype(np.int64) + shift
+    integers: Integers = np.where(_along(old, wide.ndim) > 0, wide, 0).astype(scheme.dtype)
     scale = np.where(old.scale > 0, old.scale, 1).astype(np.float32)
+    zero = np.where(old.scale > 0, zero, 0)
     kept = replace(scheme, axis=old.scheme.axis, bits=old.scheme.bits)
-    return RoundedWeight(integers, QParams(kept, np.asarray(scale), np.zeros(scale.shape, scheme.dtype)))
+    return RoundedWeight(integers, QParams(kept, np.asarray(scale), zero.astype(scheme.dtype)))
+
+
+def _spaced(scale: NDArray[np.float32], scheme: Scheme) -> bool:
+    """Whether the steps of the scheme may have these scales."""
+    if scheme.steps is Steps.POWER_OF_TWO:
+        return bool(np.all(np.frexp(scale)[0] == 0.5))
+    return scheme.steps is Steps.EVEN

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnxq.errors import Declined
 
 HEAVY_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+RECURRENT_OPS = ("GRU", "LSTM", "RNN")
 
 MOVERS = frozenset(
     {

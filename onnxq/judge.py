@@ -4,7 +4,6 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
-from onnxq.backends import backend_of
 from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine
 from onnxq.build import Built, build
@@ -43,11 +42,12 @@ class Judge:
             if self.given is not None:
                 self.before = self._answers(Session(self.given, optimize=False), "judge the model given", BATCH)
 
-    def __call__(self, result: BackendResult) -> BackendResult:
+    def __call__(self, backend: Backend, result: BackendResult) -> BackendResult:
         """The result with what its engine did and how good its answers are, or with the engine's refusal."""
-        backend = backend_of(result.backend)
-        with self.clock("build"):
-            engine, built, problem = self._build(backend, result.model)
+        engine, built, problem = None, None, None
+        if not backend.simulated:
+            with self.clock("build"):
+                engine, built, problem = self._build(backend, result.model)
         with self.clock("judge"):
             real = None
             if engine is not None and built is not None and built.reading.executed:
@@ -55,7 +55,8 @@ class Judge:
                     real = self._answers(engine, f"judge {backend.title} engine", 1)
                 except EngineError as error:
                     problem = str(error)
-            graph = self._answers(Session(result.model, optimize=False), f"judge {backend.title} graph", BATCH)
+            simulation = Session(result.stand_in or result.model, optimize=False)
+            graph = self._answers(simulation, f"judge {backend.title} graph", BATCH)
             return replace(result, built=built, judged=self._judged(graph, real), problem=problem)
 
     def _build(self, backend: Backend, model: onnx.ModelProto) -> tuple[Engine | None, Built | None, str | None]:

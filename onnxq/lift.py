@@ -13,11 +13,12 @@ import onnx
 from onnxq.errors import ModelError
 from onnxq.graph import tidy
 from onnxq.ledger import Entry
+from onnxq.lifting import Lifting
 from onnxq.model import QUANTIZED_OPS, export, to_graph
 from onnxq.normalise import normalise, opset
 from onnxq.plan import Edge
 from onnxq.scheme import Integers, QParams
-from onnxq.unquantize import Unquantizer
+from onnxq.unquantize import emit_integers, unquantize
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ def lift(model: onnx.ModelProto) -> Lifted:
     copy.CopyFrom(model)
     source = normalise(copy, "the model given")
     graph = to_graph(source)
-    work = Unquantizer.of(graph, opset(source))
-    work.lift(graph)
-    work.finish()
+    work = Lifting.of(graph, opset(source))
+    unquantize(work, graph)
+    emit_integers(work)
     tidy(graph)
-    work.name_constants()
+    work.constants.rename(graph)
     lifted = normalise(export(graph, source), "the lifted model")
     left = [node for node in lifted.graph.node if node.op_type in QUANTIZED_OPS]
     if left:
@@ -73,11 +74,11 @@ def lift(model: onnx.ModelProto) -> Lifted:
             "known. Take the model before it was quantized."
         )
     activations, weights = _activations(work), _weights(work)
-    lost = frozenset(c.name for c, stored in work.constants() if stored.dtype != "int32") - weights.keys()
+    lost = frozenset(c.name for c, stored in work.constants.alive() if stored.dtype != "int32") - weights.keys()
     return Lifted(lifted, activations, weights, lost, tuple(dict.fromkeys(work.notes)))
 
 
-def _activations(work: Unquantizer) -> dict[str, tuple[Learned, ...]]:
+def _activations(work: Lifting) -> dict[str, tuple[Learned, ...]]:
     """What was recorded for tensors and nodes that are still there."""
     alive = {id(tensor) for tensor in work.graph.tensors().values()}
     found: dict[str, list[Learned]] = {}
@@ -95,14 +96,14 @@ def _activations(work: Unquantizer) -> dict[str, tuple[Learned, ...]]:
             work.note("warning", record.tensor.name, reason)
             continue
         if params.scheme.axis is not None:
-            work.note("warning", record.tensor.name, "an activation with a scale per channel: no engine here takes it")
+            work.note("warning", record.tensor.name, "its grid has a scale per channel, which no backend here wants")
         found.setdefault(record.tensor.name, []).append(Learned(params, edges, record.output))
     return {tensor: tuple(entries) for tensor, entries in found.items()}
 
 
-def _weights(work: Unquantizer) -> dict[str, LearnedWeight]:
+def _weights(work: Lifting) -> dict[str, LearnedWeight]:
     found = {}
-    for constant, stored in work.constants():
+    for constant, stored in work.constants.alive():
         params = stored.grid.params() if stored.grid is not None else None
         if params is not None:
             found[constant.name] = LearnedWeight(stored.integers.astype(params.scheme.dtype), params)

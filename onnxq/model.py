@@ -195,12 +195,19 @@ def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     with graphsurgeon_hushed():
         proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     copy_envelope(like, proto)
-    proto.ir_version = max(like.ir_version, 7)
+    needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
+    proto.ir_version = max(like.ir_version, needed, 7)
     return proto
+
+
+def model_bytes(proto: onnx.ModelProto, path: Path) -> bytes:
+    """What ``path`` will hold; the same model gives the same bytes. Raises OutputError."""
+    if proto.ByteSize() > PROTOBUF_LIMIT:
+        raise OutputError(f"{path}: the model is over 2 GiB, the limit of one ONNX file.")
+    found: bytes = proto.SerializeToString(deterministic=True)
+    return found
 
 
 def save_model(proto: onnx.ModelProto, path: Path) -> None:
     """Write beside, then rename: a reader never sees half a file. Raises OutputError."""
-    if proto.ByteSize() > PROTOBUF_LIMIT:
-        raise OutputError(f"{path}: the model is over 2 GiB, the limit of one ONNX file.")
-    write_file(path, proto.SerializeToString(deterministic=True))
+    write_file(path, model_bytes(proto, path))

@@ -49,6 +49,23 @@ def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     return upgraded
 
 
+def raise_opset(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
+    """The model at opset ``wanted`` or later, shapes inferred. Raises ModelError where ONNX has no way there."""
+    if opset(proto) < wanted:
+        try:
+            raised = onnx.version_converter.convert_version(proto, wanted)
+        except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
+            raise ModelError(
+                f"16-bit floats need opset {wanted}; the upgrade from {opset(proto)} failed: {first_line(error)}. "
+                f"Export the model with opset {wanted} or later, or keep FP32 (--float fp32)."
+            ) from error
+        copy_envelope(proto, raised)
+        _name_nodes(raised)
+        raised.ir_version = max(proto.ir_version, onnx.helper.find_min_ir_version_for(raised.opset_import, True))
+        proto = raised
+    return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+
 def _name_nodes(proto: onnx.ModelProto) -> None:
     """A name for every node that no other has, bodies of If, Loop and Scan included."""
     taken: set[str] = set()

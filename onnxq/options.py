@@ -1,11 +1,12 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from onnxq.errors import RecipeError
-from onnxq.passes import Calibrate, PlanIntegers, RoundWeights
+from onnxq.passes import Calibrate, CastFloat, PlanIntegers, RoundWeights
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
+from onnxq.validation import validated
 
 
 @dataclass(frozen=True)
@@ -14,6 +15,8 @@ class Options:
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names; ``keep_float``: operators;
+    ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
+    ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made.
     """
 
@@ -27,6 +30,8 @@ class Options:
     seed: int = 0
     build: bool = True
     preprocessing: Preprocessing | None = None
+    float_type: str | None = None
+    reduce_range: bool | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
@@ -54,4 +59,7 @@ class Options:
                 exclude=(*plan.exclude, *self.exclude),
                 keep_float=(*plan.keep_float, *self.keep_float),
             )
+        if self.float_type is not None:
+            others = tuple(step for step in recipe.passes if not isinstance(step, CastFloat))
+            recipe = replace(recipe, passes=(*others, validated(CastFloat, {"to": self.float_type}, "--float")))
         return recipe

@@ -8,19 +8,23 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxq.backends import backend_of, require
+from onnxq.backends.backend import Backend
+from onnxq.backends.saturation import reduced
 from onnxq.clock import Clock
+from onnxq.delivery import deliver
 from onnxq.errors import DataError, RecipeError
 from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
-from onnxq.passes import Calibrate, InsertQdq, RoundWeights
+from onnxq.passes import Calibrate, CastFloat, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.result import BackendResult, Result
 from onnxq.samples import Data, input_specs, open_samples
+from onnxq.statistics import TensorStatistics
 from onnxq.workspace import FloatRewrite, Pass, Progress, Workspace, silent
 
 
@@ -28,7 +32,7 @@ def quantize(
     model: ModelLike | Card,
     samples: Data | None = None,
     *,
-    backend: str | Sequence[str] | None = None,
+    backend: str | Backend | Sequence[str | Backend] | None = None,
     recipe: str | Path | Mapping[str, object] | Recipe | None = None,
     options: Options = Options(),  # noqa: B008 - frozen
     test: Data | None = None,
@@ -38,8 +42,8 @@ def quantize(
     """Quantize ``model`` for one backend or several, with one calibration, and judge what came of it.
 
     ``samples`` calibrate; ``test`` (by default the same) judge, with ``metric`` where they carry labels. ``backend``
-    is ``onnxruntime`` unless it or the recipe says otherwise. A card brings all of these, and what is given replaces
-    its own. Raises OnnxqError for whatever the user can mend.
+    is ``onnxruntime`` unless it or the recipe says otherwise, and may be a ``Backend`` of your own. A card brings all
+    of these, and what is given replaces its own. Raises OnnxqError for whatever the user can mend.
     """
     said = model.name if isinstance(model, Card) else str(model) if isinstance(model, str | Path) else "model"
     if isinstance(model, Card):
@@ -51,8 +55,9 @@ def quantize(
     clock = Clock()
     with clock("prepare"):
         written = options.applied(load_recipe(recipe or "default"))
-        names = [backend] if isinstance(backend, str) else list(backend or written.backends or ["onnxruntime"])
-        backends = [backend_of(name) for name in dict.fromkeys(names)]
+        asked = backends_of(backend or written.backends or "onnxruntime")
+        backends = [reduced(entry, options.reduce_range) for entry in asked]
+        refuse_floats(written, backends)
         if options.build:
             for entry in backends:
                 require(entry)
@@ -67,14 +72,32 @@ def quantize(
         _prepare(base, shared)
     with clock("calibrate"):
         spaces = [base.fork(entry) for entry in backends]
+        _tell_reduced_range(spaces, asked)
         _calibrate_once(spaces, own)
     found = {space.backend.name: finish(space, own) for space in spaces}
     if options.build:
         tests = data if test is None else open_samples(test, inputs, preprocessing=options.preprocessing)
         judge = Judge(source, tests, metric, progress, clock)
-        found = {name: judge(entry) for name, entry in found.items()}
+        found = {space.backend.name: judge(space.backend, found[space.backend.name]) for space in spaces}
     smoke_test = isinstance(samples, str) and samples == "random"  # an array compares by element
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test)
+
+
+def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
+    """Each once. Raises RecipeError for a name that is none, or that two of them have."""
+    found: dict[str, Backend] = {}
+    for entry in [wanted] if isinstance(wanted, str | Backend) else wanted:
+        backend = backend_of(entry) if isinstance(entry, str) else entry
+        if found.setdefault(backend.name, backend) is not backend:
+            raise RecipeError(f"two backends are named {backend.name!r}, and results go by name. Rename one.")
+    return list(found.values())
+
+
+def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
+    """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
+    for step in recipe.passes:
+        if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
+            raise RecipeError(f"float: no {step.to.upper()} (--float): {backends[0].fp32_reason}. Leave it out.")
 
 
 def _from_card(
@@ -101,8 +124,16 @@ def _tell_frozen_inputs(base: Workspace) -> None:
         base.ledger.add("changed", "prepare", frozen[0], reason)
 
 
+def _tell_reduced_range(spaces: Sequence[Workspace], asked: Sequence[Backend]) -> None:
+    for space, entry in zip(spaces, asked, strict=True):
+        if space.backend is not entry:
+            reason = f"weights have {space.backend.weight.bits} bits, since sums of u8 x s8 may saturate (reduce range)"
+            space.ledger.add("changed", "plan", "graph", reason)
+
+
 def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
     proof = Proof(base.source, base.samples)
+    proof.ask()  # a model that cannot run is refused before any work
     for done, step in enumerate(steps):
         base.progress("prepare", done, len(steps))
         run(base, step, proof)
@@ -132,28 +163,36 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
     if at is None:
         return
     for space in spaces:
-        for step in steps[:at]:
+        for step in (*space.backend.preparation, *steps[:at]):
             run(space, step)
         _check_order(space, steps[at])
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
     watched = {tensor for space in spaces for tensor in space.plan.watched}
-    collect(spaces[0], watched, calibrate.calibrator().histogram)
-    for space in spaces:
-        space.statistics = spaces[0].statistics
+    known: dict[str, TensorStatistics] = {}
+    # The graph with most tensors, prepared for its backend, mostly has those of all the others.
+    for space in sorted(spaces, key=lambda space: -len(space.graph.nodes)):
+        space.statistics = known
+        collect(space, watched & space.graph.tensors().keys(), calibrate.calibrator().histogram)
     del steps[:at]
 
 
 def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
     """The remaining passes, the backend's lowering, and what came of it."""
-    for step in (*steps, *space.backend.lowering):
+    side_file, delivery = space.backend.side_file, None
+    for step in steps:
+        if side_file is not None and isinstance(step, InsertQdq) and delivery is None:
+            _check_order(space, step)
+            delivery = deliver(space, space.graph.copy(), side_file)
+        run(space, step)
+    if all(node.op != "DequantizeLinear" for node in space.graph.nodes):
+        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
+    for step in space.backend.lowering:
         run(space, step)
     ops = {node.name: node.op for node in space.graph.nodes}
     for name, reason in space.plan.floats.items():
         space.ledger.add("float", "plan", name, reason, ops.get(name, ""))
     model = space.model()
-    if all(node.op_type != "DequantizeLinear" for node in model.graph.node):
-        raise RecipeError("recipe: it leaves the graph without integers. End it with 'insert_qdq'.")
     return BackendResult(
         space.backend.name,
         space.backend.title,
@@ -164,4 +203,7 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         space.weights,
         space.source.ByteSize(),
         model.ByteSize(),
+        simulated=space.backend.simulated,
+        delivery=delivery,
+        stand_in=space.stand_in,
     )

@@ -13,23 +13,28 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
+from onnxq.attention import is_cut_projection
 from onnxq.backends.backend import Backend, Reads, Rule
-from onnxq.eligibility import dtype_name, integer_operands
+from onnxq.detours import detour
+from onnxq.eligibility import dtype_name, integer_operands, undersized
 from onnxq.errors import Declined
 from onnxq.graph import (
     HEAVY_OPS,
     data_inputs,
     data_outputs,
     is_constant,
-    is_output,
     layout,
     producer,
     readers,
     sole_reader,
     subgraph_nodes,
 )
+from onnxq.nonlinear import function_behind
 from onnxq.plan import Activation, Edge, Plan, Weight
+from onnxq.reasons import float_reason
 from onnxq.scheme import Scheme
+from onnxq.stored_weights import AXIS, stored_weights
+from onnxq.tails import before_a_layer, is_expectation
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
 
@@ -50,8 +55,9 @@ class Wishes:
 
 @dataclass
 class _Sketch:
-    """A plan in the making."""
+    """A plan in the making. ``small`` are layers in which integers gain nothing, and why."""
 
+    small: dict[str, str] = field(default_factory=dict)
     wanted: dict[str, set[Edge]] = field(default_factory=lambda: defaultdict(set))
     written: dict[str, None] = field(default_factory=dict)
     weights: dict[tuple[str, Scheme], set[Edge]] = field(default_factory=lambda: defaultdict(set))
@@ -65,13 +71,15 @@ class _Sketch:
 
 def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     """The plan of ``graph`` for ``backend``; nothing in the graph changes."""
-    sketch = _Sketch()
+    sketch = _Sketch(small=undersized(graph, backend))
     for node in graph.nodes:
         _place_layer(graph, node, backend, wishes, sketch)
     _join_regions(graph, backend, wishes, sketch)
     _place_sums(graph, backend, wishes, sketch)
+    _share_grids(graph, backend, sketch)
+    _store(graph, backend, wishes, sketch)
     _explain(graph, backend, wishes, sketch)
-    return _finish(sketch, backend)
+    return detour(graph, backend, _finish(graph, sketch, backend))
 
 
 def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
@@ -83,6 +91,10 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
             raise Declined(backend.refuses.get(node.op, f"{backend.title} has no integer {node.op}"))
         if reason := wishes.refusal(node):
             raise Declined(reason)
+        if node.name in sketch.small:
+            raise Declined(sketch.small[node.name])
+        if is_expectation(node):
+            raise Declined("it decodes: an expectation over a Softmax, such as that of a box's side")
         activations = integer_operands(node, backend)
     except Declined as reason:
         sketch.floats[node.name] = str(reason)
@@ -90,17 +102,22 @@ def _place_layer(graph: gs.Graph, node: gs.Node, backend: Backend, wishes: Wishe
     sketch.want(node, activations)
     where = layout(node)
     if where is not None:
-        # Engines compute a batch of matrices in integers with one scale for all of it, or wrongly.
-        batched = node.op == "MatMul" and len(node.inputs[where.index].shape) > 2
-        scheme = backend.weight.along(None if batched else where.out_axis)
+        # Engines compute a batch of matrices, or a weight on the left, with one scale for all of it, or wrongly.
+        whole = node.op == "MatMul" and (len(node.inputs[where.index].shape) > 2 or where.index == 0)
+        whole |= not backend.per_channel or (backend.cuts_projections and is_cut_projection(node))
+        scheme = backend.weight.along(None if whole else where.out_axis)
         sketch.weights[node.inputs[where.index].name, scheme].add((node.name, where.index))
-    if rule.writes or (node.op == "MatMul" and backend.splits_bias and _feeds_bias(graph, node)):
+    if rule.writes or (backend.splits_bias and _fuses_in_float(graph, node, backend)):
         sketch.written[partition_output(graph, node, backend).name] = None
 
 
-def _feeds_bias(graph: gs.Graph, node: gs.Node) -> bool:
+def _fuses_in_float(graph: gs.Graph, node: gs.Node, backend: Backend) -> bool:
+    """Whether the next node, the sum with a bias or an activation, would be fused into a float kernel."""
     reader = sole_reader(graph, node.outputs[0])
-    return reader is not None and reader.op == "Add" and any(is_constant(t) for t in reader.inputs)
+    if reader is None:
+        return False
+    biased = node.op == "MatMul" and reader.op == "Add" and any(map(is_constant, reader.inputs))
+    return biased or reader.op in backend.absorbs
 
 
 def partition_output(graph: gs.Graph, node: gs.Node, backend: Backend, index: int = 0) -> gs.Tensor:
@@ -130,11 +147,17 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
         and not any(is_constant(node.inputs[i]) for i in data_inputs(node))
     }
 
+    giving = {
+        node.name
+        for node in graph.nodes
+        if node.op in HEAVY_OPS and node.name not in sketch.floats and backend.rules[node.op].gives
+    }
+
     def integer(tensor: gs.Tensor) -> bool:
         if tensor.name in sketch.written or tensor.name in sketch.wanted:
             return True
         maker = _maker(graph, tensor, backend)
-        return maker is not None and maker.name in candidates
+        return maker is not None and (maker.name in candidates or maker.name in giving)
 
     def read_as_integer(tensor: gs.Tensor) -> bool:
         return any(
@@ -160,32 +183,57 @@ def _join_regions(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sk
 
 
 def _place_sums(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
-    """Sums that fuse into a layer: the edges that are integer anyway, or the branch that does not fuse."""
+    """Sums that fuse into a layer: the branch that does not fuse."""
     for node in graph.nodes:
-        reads = _rule(backend, node).reads
-        if reads not in (Reads.AVAILABLE, Reads.SKIP) or wishes.refusal(node):
+        if _rule(backend, node).reads is not Reads.SKIP or wishes.refusal(node):
             continue
         if any(is_constant(tensor) for tensor in node.inputs):
             continue
-        if reads is Reads.AVAILABLE:
-            sketch.want(node, [i for i, tensor in enumerate(node.inputs) if tensor.name in sketch.wanted])
-        elif partition_output(graph, node, backend).name in sketch.wanted:
-            sketch.want(node, _skip_branch(graph, node))
+        if partition_output(graph, node, backend).name in sketch.wanted:
+            sketch.want(node, _skip_branch(graph, node, sketch))
 
 
-def _skip_branch(graph: gs.Graph, node: gs.Node) -> list[int]:
-    """The inputs of a residual sum that do not fuse: all but the one made last by a layer of its own."""
+def _store(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch) -> None:
+    """Weights that become integers although their operator computes in float."""
+    for node, index in stored_weights(graph, backend):
+        if not wishes.refusal(node):
+            sketch.weights[node.inputs[index].name, backend.weight.along(AXIS)].add((node.name, index))
+            sketch.floats[node.name] = f"{node.op}: computes in float; its weights are stored as integers"
+
+
+def _skip_branch(graph: gs.Graph, node: gs.Node, sketch: _Sketch) -> list[int]:
+    """The inputs of a residual sum that do not fuse: all but the one made last by an integer layer of its own."""
     order = {id(entry): i for i, entry in enumerate(graph.nodes)}
     makers = [producer(tensor) for tensor in node.inputs]
     fusing = [
         i
         for i, maker in enumerate(makers)
-        if maker is not None and maker.op in HEAVY_OPS and len(readers(node.inputs[i])) == 1
+        if maker is not None
+        and maker.op in HEAVY_OPS
+        and maker.name not in sketch.floats
+        and len(readers(node.inputs[i])) == 1
     ]
     if not fusing:
         return []
     last = max(fusing, key=lambda i: order.get(id(makers[i]), -1))
     return [i for i in range(len(node.inputs)) if i != last]
+
+
+def _share_grids(graph: gs.Graph, backend: Backend, sketch: _Sketch) -> None:
+    """One grid for what is integer before and behind a node that only moves values: that of a Concat's output, which
+    holds all of its inputs, else that of the input."""
+    for node in reversed(graph.nodes):
+        if not _moves_along(node, backend) or node.outputs[0].name not in sketch.wanted:
+            continue
+        result = node.outputs[0].name
+        sources = [node.inputs[i].name for i in data_inputs(node) if node.inputs[i].name in sketch.wanted]
+        for tensor, leader in ((s, result) for s in sources) if node.op == "Concat" else ((result, s) for s in sources):
+            sketch.grids.setdefault(tensor, sketch.grids.get(leader, leader))
+
+
+def _moves_along(node: gs.Node, backend: Backend) -> bool:
+    interpolates = node.op == "Resize" and node.attrs.get("mode", "nearest") != "nearest"
+    return _rule(backend, node).reads is Reads.ALONG and not interpolates
 
 
 def _rule(backend: Backend, node: gs.Node) -> Rule:
@@ -197,6 +245,7 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
     """A reason for every node that computes in float."""
     integer = {name for edges in sketch.wanted.values() for name, _ in edges}
     becoming = sketch.written.keys() | sketch.wanted.keys()
+    leading = before_a_layer(graph)
     for node in graph.nodes:
         for inner in subgraph_nodes(node):
             if inner.op in HEAVY_OPS:
@@ -209,21 +258,11 @@ def _explain(graph: gs.Graph, backend: Backend, wishes: Wishes, sketch: _Sketch)
             continue
         if not any(t.dtype is not None and dtype_name(t) in FLOATS for t in node.outputs):
             continue
-        sketch.floats[node.name] = wishes.refusal(node) or _float_reason(graph, node, backend)
+        sketch.floats[node.name] = wishes.refusal(node) or float_reason(graph, node, backend, leading)
 
 
-def _float_reason(graph: gs.Graph, node: gs.Node, backend: Backend) -> str:
-    if node.op not in backend.rules:
-        return backend.refuses.get(
-            node.op,
-            f"{node.op}: left to {backend.title}, fused into a neighbour or in float",
-        )
-    if any(is_output(graph, tensor) for tensor in node.outputs):
-        return f"{node.op}: its result is an output of the model"
-    return f"{node.op}: not between integer layers on both sides"
-
-
-def _finish(sketch: _Sketch, backend: Backend) -> Plan:
+def _finish(graph: gs.Graph, sketch: _Sketch, backend: Backend) -> Plan:
+    tensors = graph.tensors()
     activations = {
         name: Activation(
             name,
@@ -231,6 +270,7 @@ def _finish(sketch: _Sketch, backend: Backend) -> Plan:
             sketch.grids.get(name, name),
             frozenset(sketch.wanted.get(name, ())),
             name in sketch.written,
+            function_behind(tensors[name]),
         )
         for name in {**sketch.wanted, **sketch.written}
         if name in sketch.written or sketch.wanted.get(name)

@@ -14,6 +14,7 @@ class Activation:
     """A tensor that becomes integer, for the readers that ``wanted`` it or for ``everyone``, a graph output included.
 
     ``grid`` names the tensor whose statistics choose the grid: itself, or the one whose integers it passes on.
+    ``through`` is the activation function (of ``onnxq.nonlinear``) that is all that reads it, if there is one.
     """
 
     tensor: str
@@ -21,6 +22,7 @@ class Activation:
     grid: str
     wanted: frozenset[Edge]
     everyone: bool = False
+    through: str | None = None
 
     @property
     def readers(self) -> frozenset[Edge] | None:

@@ -1,6 +1,7 @@
 """A rewrite proves itself: the graph is run before and after it, and one that changed the function is undone."""
 
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 import onnx
@@ -32,11 +33,19 @@ def sqnr_db(reference: Array, other: Array) -> float:
 
 
 class Proof:
-    """What the model answers on a few samples, to hold every rewrite against."""
+    """What the model answers on a few samples, to hold every rewrite against; asked when the first one needs it."""
 
     def __init__(self, model: onnx.ModelProto, samples: Samples) -> None:
         self._feeds: list[Mapping[str, Array]] = [batch.feeds for batch in samples.take(SAMPLES).batches(SAMPLES)]
-        self._answers = self._run(model)
+        self._model = model
+
+    def ask(self) -> None:
+        """Ask now. Raises ModelError where onnxruntime cannot run the model."""
+        self._answers = self._run(self._model)
+
+    @cached_property
+    def _answers(self) -> list[dict[str, Array]]:
+        return self._run(self._model)
 
     def _run(self, model: onnx.ModelProto) -> list[dict[str, Array]]:
         session = Session(model)

@@ -12,14 +12,17 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from onnxq import plugins
 from onnxq.errors import RecipeError, unknown
 from onnxq.passes import (
     PASSES,
+    BalanceActivations,
     Calibrate,
     FoldBatchNorm,
     FoldConstants,
+    FoldGemmFactors,
     InsertQdq,
     PlanIntegers,
     RoundWeights,
@@ -53,7 +56,16 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(
-        (FoldConstants(), FoldBatchNorm(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()),
+        (
+            FoldConstants(),
+            FoldBatchNorm(),
+            FoldGemmFactors(),
+            BalanceActivations(),
+            PlanIntegers(),
+            Calibrate(),
+            RoundWeights(),
+            InsertQdq(),
+        ),
     ),
 }
 
@@ -99,19 +111,36 @@ def _pass(entry: str | dict[str, dict[str, Any] | None], where: str) -> Pass:
 
 
 def _kind(name: str, where: str) -> type[Pass]:
-    """A pass of ours by name, or the user's own as ``module:Class``."""
+    """A pass of ours by name, one that an installed package offers, or the user's own as ``module:Class``."""
+    try:
+        plugin = plugins.load("pass", name, PASSES, _checked)
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from error
+    if plugin is not None:
+        return plugin
     if name in PASSES:
         return PASSES[name]
     module, _, attribute = name.partition(":")
     if not attribute:
-        raise RecipeError(f"{where}: {unknown('pass', name, PASSES)} A pass of your own is written module:Class.")
+        names = (*PASSES, *plugins.offered("pass"))
+        raise RecipeError(f"{where}: {unknown('pass', name, names)} A pass of your own is written module:Class.")
     try:
-        found: type[Pass] = getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # importing runs the user's module, which may raise anything
         raise RecipeError(f"{where}: pass {name!r} cannot be imported: {error}.") from error
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise RecipeError(f"{where}: {name!r} is not a pass: a frozen dataclass with a `name`, called on a workspace.")
-    return found
+    try:
+        return _checked(getattr(found, "name", ""), found)
+    except TypeError as error:
+        raise RecipeError(f"{where}: {name!r} {str(error).removeprefix('it ')}.") from error
+
+
+def _checked(name: str, found: object) -> type[Pass]:
+    called = isinstance(found, type) and any("__call__" in vars(kind) for kind in found.__mro__)
+    if not (isinstance(found, type) and dataclasses.is_dataclass(found) and called):
+        raise TypeError("it is not a pass: a frozen dataclass with a `name`, called on a workspace")
+    if getattr(found, "name", None) != name:
+        raise ValueError(f"it calls itself {getattr(found, 'name', None)!r}")
+    return cast(type[Pass], found)
 
 
 def _written_name(step: Pass) -> str:

@@ -153,9 +153,11 @@ def _lost(points: float) -> str:
 def _notes(entry: BackendResult, path: Path | None, shared: Sequence[Entry]) -> list[RenderableType]:
     """Under the table: the engine, layers that are not integer, the ledger's reasons, and the file."""
     said = entry.built.reading.engine if entry.built is not None else "not built"
+    if entry.simulated:
+        said = "simulated, not built: the graph is computed by onnxruntime, and says nothing of speed"
     lines: list[RenderableType] = [Text.assemble("\n", (entry.title, "bold"), f"  {said}")]
     if path is not None:
-        lines.append(Text(f"  written   {path}"))
+        lines += [Text(f"  written   {file}") for file in entry.files(path)]
     if entry.problem is not None:
         lines.append(Text(f"  engine    {entry.problem}", "red"))
     lines += _float_layers(entry.built, entry.plan.floats)

@@ -8,9 +8,11 @@ import onnx
 
 from onnxq.build import Built
 from onnxq.compare import Likeness
+from onnxq.delivery import Delivery
 from onnxq.errors import OutputError
+from onnxq.files import write_files
 from onnxq.ledger import Ledger
-from onnxq.model import save_model
+from onnxq.model import model_bytes, save_model
 from onnxq.plan import Plan, Weight
 from onnxq.scheme import QParams
 from onnxq.workspace import RoundedWeight
@@ -55,7 +57,9 @@ class Kept:
 
 @dataclass(frozen=True)
 class BackendResult:
-    """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did."""
+    """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did;
+    ``simulated``: there is no engine to build; ``delivery``: what the target's tools take, if not the graph;
+    ``stand_in``: what was judged in the graph's place, where onnxruntime cannot run it."""
 
     backend: str
     title: str
@@ -69,7 +73,28 @@ class BackendResult:
     built: Built | None = None
     judged: Judged | None = None
     problem: str | None = None
+    simulated: bool = False
+    delivery: Delivery | None = None
+    stand_in: onnx.ModelProto | None = None
     kept: Kept | None = None
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """What ``save`` writes."""
+        return (path, *beside(path, self.delivery.suffix if self.delivery is not None else None))
+
+    def save(self, path: Path) -> None:
+        """Write the graph, or with a delivery all that ``beside`` names; all or nothing. Raises OutputError."""
+        if self.delivery is None:
+            save_model(self.model, path)
+            return
+        _, side, simulation = self.files(path)
+        write_files(
+            {
+                path: model_bytes(self.delivery.model, path),
+                side: self.delivery.text.encode(),
+                simulation: model_bytes(self.model, simulation),
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -101,8 +126,17 @@ class Result:
         """Write every graph, and say where: see ``places``. Raises OutputError."""
         found = places(out, Path(self.model).stem or "model", tuple(self.backends))
         for name, path in found.items():
-            save_model(self.backends[name].model, path)
+            self.backends[name].save(path)
         return found
+
+
+def beside(path: Path, suffix: str | None) -> tuple[Path, ...]:
+    """What is written beside a backend's file ``path``: nothing, or where that is the float model which the target's
+    tools take, the file of grids, which ends in ``suffix``, and the Q/DQ graph, which ends in ``.simulated.onnx``."""
+    if suffix is None:
+        return ()
+    stem = path.name.removesuffix(".onnx")
+    return path.with_name(stem + suffix), path.with_name(f"{stem}.simulated.onnx")
 
 
 def places(out: str | Path, stem: str, backends: tuple[str, ...]) -> dict[str, Path]:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import onnx
 
-from onnxq.backends import backend_of, require
+from onnxq.backends import require
+from onnxq.backends.backend import Backend
 from onnxq.clock import Clock
 from onnxq.data.learned_noise import learned_noise
 from onnxq.errors import ModelError
 from onnxq.execute import Session
 from onnxq.fit import reals
+from onnxq.fold_norms import fold_norms
 from onnxq.judge import Judge
 from onnxq.keep import keep_activations, keep_weights, only_integer_weights
 from onnxq.lift import Lifted, lift
@@ -22,19 +24,19 @@ from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.options import Options
 from onnxq.passes import Calibrate, FoldConstants, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.plan import nothing_to_quantize
-from onnxq.pipeline import finish, run
+from onnxq.pipeline import backends_of, finish, refuse_floats, run
 from onnxq.recipe import Recipe
 from onnxq.result import BackendResult, Kept, Result
 from onnxq.samples import Data, Samples, input_specs, open_samples
 from onnxq.workspace import Progress, Workspace, silent
 
 RECIPE = Recipe((FoldConstants(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()))
-"""Float rewrites that change weights are not in it: the learned integers would be lost."""
+"""Without float rewrites that change weights, since integers would be lost; ``fold_norms`` keeps them."""
 
 
 def retarget(
     model: ModelLike,
-    backend: str | Sequence[str],
+    backend: str | Backend | Sequence[str | Backend],
     samples: Data | None = None,
     *,
     options: Options = Options(),  # noqa: B008 - frozen
@@ -51,19 +53,20 @@ def retarget(
     said = str(model) if isinstance(model, str | Path) else "model"
     clock = Clock()
     with clock("prepare"):
-        names = [backend] if isinstance(backend, str) else list(backend)
-        backends = [backend_of(name) for name in dict.fromkeys(names)]
+        recipe = options.applied(RECIPE)
+        backends = backends_of(backend)
+        refuse_floats(recipe, backends)
         if options.build:
             for entry in backends:
                 require(entry)
         given = load_model(model, quantized=True)
         lifted = lift(given)
         data = _samples(samples, lifted, options)
-        recipe = options.applied(RECIPE)
         base = Workspace(to_graph(lifted.model), lifted.model, data, backends[0], options.batch, progress=progress)
         for note in lifted.notes:
             base.ledger.add(note.kind, note.stage, note.subject, note.reason, note.op_type)
         FoldConstants()(base)
+        lifted = fold_norms(base, lifted)
     with clock("retarget"):
         spaces = [base.fork(entry) for entry in backends]
         found = {
@@ -71,7 +74,7 @@ def retarget(
         }
     if options.build:
         judge = Judge(lifted.model, data, None, progress, clock, _runnable(given, spaces))
-        found = {name: judge(entry) for name, entry in found.items()}
+        found = {space.backend.name: judge(space.backend, found[space.backend.name]) for space in spaces}
     return Result(said, data.description, recipe.written(), found, dict(clock.seconds), task="retargeted, compared on")
 
 

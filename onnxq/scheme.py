@@ -1,17 +1,29 @@
 """Integers for reals: ``q = clip(round(x / scale) + zero_point)`` and ``x ≈ (q - zero_point) * scale``.
 
 White paper (arXiv 2106.08295), eq. 4 to 7. Rounding is half to even, as ONNX QuantizeLinear does.
+A logarithmic grid has another formula: see ``logarithmic.py``.
 """
 
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from onnxq import logarithmic
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
+
+
+class Steps(Enum):
+    """How the values of a grid are spaced; ``value`` is what a grid is wider by than the next narrower one."""
+
+    EVEN = 1.0  # any scale
+    POWER_OF_TWO = 2.0  # evenly, by a power of two
+    LOGARITHMIC = logarithmic.STEP  # each is that many times the one before
 
 
 @dataclass(frozen=True)
@@ -26,10 +38,13 @@ class Scheme:
     symmetric: bool
     bits: int = 8
     axis: int | None = None
+    steps: Steps = Steps.EVEN
 
     @property
     def dtype(self) -> np.dtype[np.integer]:
-        return np.dtype(f"{'int' if self.signed else 'uint'}{8 if self.bits <= 8 else 16}")
+        if self.bits > 8:
+            return np.dtype(np.int16 if self.signed else np.uint16)
+        return np.dtype(np.int8 if self.signed else np.uint8)
 
     @property
     def lowest(self) -> int:
@@ -47,7 +62,8 @@ class Scheme:
     def __str__(self) -> str:
         kind = "symmetric" if self.symmetric else "asymmetric"
         where = "per tensor" if self.axis is None else f"per channel (axis {self.axis})"
-        return f"{'i' if self.signed else 'u'}{self.bits} {kind} {where}"
+        steps = "" if self.steps is Steps.EVEN else f" {self.steps.name.lower().replace('_', ' ')}"
+        return f"{'i' if self.signed else 'u'}{self.bits} {kind}{steps} {where}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,11 @@ class ActivationSchemes:
     signed: Scheme
     lopsided: Scheme
 
+    @staticmethod
+    def always(scheme: Scheme) -> "ActivationSchemes":
+        """One grid, whatever the range."""
+        return ActivationSchemes(scheme, scheme, scheme)
+
     def of(self, found: Range) -> Scheme:
         low, high = float(np.min(found.low)), float(np.max(found.high))
         if low >= 0:
@@ -92,17 +113,33 @@ class QParams:
 
 
 def qparams(scheme: Scheme, found: Range) -> QParams:
-    """The grid of ``scheme`` that covers ``found`` and zero; a range of nothing but zero gets scale 1."""
+    """The grid of ``scheme`` that covers ``found`` and zero; a range of nothing but zero gets scale 1.
+
+    A scale that must be a power of two is the next one up.
+    """
     low = np.minimum(np.asarray(found.low, np.float64), 0)
     high = np.maximum(np.asarray(found.high, np.float64), 0)
     if scheme.symmetric:
         # An unsigned symmetric grid (zero point 0) holds what is not negative; the rest is clipped.
         reach = high if not scheme.signed else np.maximum(-low, high)
-        scale = _positive(reach / scheme.highest)
+        if scheme.steps is Steps.LOGARITHMIC:
+            scale = logarithmic.smallest(_positive(reach))
+        else:
+            scale = _stepped(reach / scheme.highest, scheme.steps)
         return QParams(scheme, scale, np.zeros(scale.shape, scheme.dtype))
-    scale = _positive((high - low) / (scheme.highest - scheme.lowest))
+    scale = _stepped((high - low) / (scheme.highest - scheme.lowest), scheme.steps)
     zero = np.clip(np.rint(scheme.lowest - low / scale), scheme.lowest, scheme.highest)
     return QParams(scheme, scale, np.asarray(zero, scheme.dtype))
+
+
+def held(params: QParams) -> Range:
+    """The least and the greatest real on the grid."""
+    scheme, scale = params.scheme, params.scale.astype(np.float64)
+    if scheme.steps is Steps.LOGARITHMIC:
+        reach = logarithmic.largest(scale)
+        return Range(-reach, reach)
+    zero = params.zero_point.astype(np.float64)
+    return Range((scheme.lowest - zero) * scale, (scheme.highest - zero) * scale)
 
 
 def same_grid(one: QParams, other: QParams) -> bool:
@@ -114,6 +151,15 @@ def same_grid(one: QParams, other: QParams) -> bool:
     )
 
 
+def _stepped(scale: Floats, steps: Steps) -> NDArray[np.float32]:
+    positive = _positive(scale)
+    if steps is Steps.EVEN:
+        return positive
+    # Of a power of two, not its neighbour by the rounding of a division, the next one up is itself.
+    exponent = np.ceil(np.log2(positive.astype(np.float64)) - 1e-6)
+    return np.asarray(np.ldexp(np.float32(1), np.maximum(exponent, -126).astype(np.int32)), np.float32)
+
+
 def _positive(scale: Floats) -> NDArray[np.float32]:
     """Engines refuse a scale that is not positive; nothing but zeros has any scale."""
     return np.asarray(np.where(scale > 0, np.maximum(scale, SMALLEST_SCALE), 1), np.float32)
@@ -123,6 +169,8 @@ def quantize(values: Floats, params: QParams) -> Integers:
     """The nearest integers of the grid, clipped to it; same shape as ``values``."""
     scale, zero = _aligned(params, values.ndim)
     scheme = params.scheme
+    if scheme.steps is Steps.LOGARITHMIC:
+        return logarithmic.codes(values, scale)
     integers = np.clip(np.rint(values / scale) + zero, scheme.lowest, scheme.highest)
     return integers.astype(scheme.dtype)
 
@@ -130,6 +178,8 @@ def quantize(values: Floats, params: QParams) -> Integers:
 def dequantize(integers: Integers, params: QParams) -> NDArray[np.float32]:
     """The reals the integers stand for, float32."""
     scale, zero = _aligned(params, integers.ndim)
+    if params.scheme.steps is Steps.LOGARITHMIC:
+        return logarithmic.values(integers, scale)
     return ((integers.astype(np.float32) - zero) * scale).astype(np.float32)
 
 

@@ -13,6 +13,7 @@ from onnxq.errors import Declined
 from onnxq.scheme import QParams, Scheme
 
 Array = NDArray[Any]
+DEPTH = 16  # nodes between a constant and a quantizer: exporters write a few
 BOUNDS = {
     **{f"int{bits}": (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) for bits in (*range(2, 17), 32)},
     **{f"uint{bits}": (0, 2**bits - 1) for bits in range(2, 17)},
@@ -150,11 +151,11 @@ def evaluate(node: gs.Node, inputs: list[Array], opset: int) -> Array | None:
         return None
 
 
-def resolve(tensor: gs.Tensor, opset: int) -> Array | None:
-    """The values of a tensor that depends on no input, or None."""
+def resolve(tensor: gs.Tensor, opset: int, depth: int = DEPTH) -> Array | None:
+    """The values of a tensor that depends on no input, or None; also where more than ``depth`` nodes make it."""
     if isinstance(tensor, gs.Constant):
         return np.asarray(tensor.values)
-    if not tensor.inputs:
+    if not tensor.inputs or not depth:
         return None
     node = tensor.inputs[0]
     if node.op == "Constant":
@@ -164,8 +165,8 @@ def resolve(tensor: gs.Tensor, opset: int) -> Array | None:
         return None
     known: list[Array] = []
     for entry in node.inputs:
-        array = np.empty(0) if entry.is_empty() else resolve(entry, opset)
-        if array is None:  # at once: trying the other branches of every sum before it would take exponential time
+        array = np.empty(0) if entry.is_empty() else resolve(entry, opset, depth - 1)
+        if array is None:
             return None
         known.append(array)
     return evaluate(node, known, opset) if node.outputs[0] is tensor else None

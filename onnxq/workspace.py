@@ -46,6 +46,7 @@ class Workspace:
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
     progress: Progress = silent
+    stand_in: onnx.ModelProto | None = None  # runs in place of the graph where onnxruntime lacks kernels for it
 
     def fork(self, backend: Backend) -> "Workspace":
         return replace(

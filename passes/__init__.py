@@ -1,22 +1,39 @@
 """Rewrites, one per file, by the name recipes call them."""
 
+from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
+from onnxq.passes.cast_float import CastFloat
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
+from onnxq.passes.fold_gemm_factors import FoldGemmFactors
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.passes.plan import PlanIntegers
 from onnxq.passes.round_weights import RoundWeights
 from onnxq.workspace import Pass
 
 PASSES: dict[str, type[Pass]] = {
-    entry.name: entry for entry in (FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq)
+    entry.name: entry
+    for entry in (
+        FoldConstants,
+        FoldBatchNorm,
+        FoldGemmFactors,
+        BalanceActivations,
+        PlanIntegers,
+        Calibrate,
+        RoundWeights,
+        InsertQdq,
+        CastFloat,
+    )
 }
 
 __all__ = [
     "PASSES",
+    "BalanceActivations",
     "Calibrate",
+    "CastFloat",
     "FoldBatchNorm",
     "FoldConstants",
+    "FoldGemmFactors",
     "InsertQdq",
     "PlanIntegers",
     "RoundWeights",

@@ -6,12 +6,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from onnxq.calibrators import CALIBRATORS, Calibrator
-from onnxq.errors import DataError, RecipeError, unknown
+from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of
+from onnxq.errors import DataError, RecipeError
 from onnxq.execute import watch
+from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
-from onnxq.scheme import Range, qparams, same_grid
+from onnxq.scheme import QParams, Range, held, qparams, same_grid
 from onnxq.statistics import TensorStatistics
 from onnxq.workspace import Workspace
 
@@ -26,14 +27,17 @@ class Calibrate:
 
     def __post_init__(self) -> None:
         if self.activations not in CALIBRATORS:
-            raise RecipeError(f"activations: {unknown('calibrator', self.activations, CALIBRATORS)}")
+            try:
+                calibrator_of(self.activations)
+            except RecipeError as error:
+                raise RecipeError(f"activations: {error}") from error
         if self.percentile is not None and self.activations != "percentile":
             raise RecipeError(f"percentile: the calibrator is {self.activations!r}; it must be 'percentile'")
 
     def calibrator(self) -> Calibrator:
         """The calibrator with its options."""
         options = {} if self.percentile is None else {"percentile": self.percentile}
-        return CALIBRATORS[self.activations](**options)
+        return calibrator_of(self.activations)(**options)
 
     def __call__(self, workspace: Workspace) -> bool:
         calibrator = self.calibrator()
@@ -42,10 +46,10 @@ class Calibrate:
         found = {}
         for tensor, entry in workspace.plan.activations.items():
             statistics = workspace.statistics[entry.grid]
-            chosen = calibrator.range(statistics, entry.schemes)
+            chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(entry.through or ""))
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
-                _tell_clipping(workspace, tensor, statistics, chosen)
+                _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]))
         before, workspace.activations = workspace.activations, found
         return before.keys() != found.keys() or not all(same_grid(found[t], before[t]) for t in found)
 
@@ -89,6 +93,12 @@ def _without_unusable(workspace: Workspace) -> Plan:
     if not plan.weights:
         raise DataError(f"{workspace.samples.description}: {nothing_to_quantize(workspace, plan)}")
     return plan
+
+
+def _kept(chosen: Range, params: QParams) -> Range:
+    """What was chosen, or what the grid holds where that is more: a power of two may reach far beyond."""
+    whole = held(params)
+    return Range(np.minimum(chosen.low, whole.low), np.maximum(chosen.high, whole.high))
 
 
 def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatistics, chosen: Range) -> None:

@@ -6,10 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
+import onnx_graphsurgeon as gs
+
 from onnxq.graph import tidy
 from onnxq.model import graphsurgeon_hushed
 from onnxq.workspace import Workspace
 
+NODE = "node: "
 LARGEST = 64 * 2**20  # bytes; a model may ask to expand a constant without bound
 
 
@@ -23,7 +26,7 @@ class FoldConstants:
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph
         before = len(graph.nodes)
-        with hushed():
+        with hushed(), renamed(graph):
             # Bodies of If and Loop are left alone: graphsurgeon runs them under an IR version of its own choice.
             graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=False, partitioning="basic")
         tidy(graph)
@@ -31,6 +34,18 @@ class FoldConstants:
         if removed:
             workspace.ledger.add("changed", self.name, "graph", f"{removed} constant or unread nodes removed")
         return removed > 0
+
+
+@contextmanager
+def renamed(graph: gs.Graph) -> Iterator[None]:
+    """No node has the name of a tensor: graphsurgeon takes a reader of that name for a constant, and folds nothing."""
+    for node in graph.nodes:
+        node.name = f"{NODE}{node.name}"
+    try:
+        yield
+    finally:
+        for node in graph.nodes:
+            node.name = node.name.removeprefix(NODE)
 
 
 @contextmanager

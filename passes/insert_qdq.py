@@ -1,5 +1,8 @@
 """``x`` becomes ``DequantizeLinear(QuantizeLinear(x))`` where the plan says so, and weights become integers
 behind a DequantizeLinear. Readers that want floats keep reading ``x``.
+
+A logarithmic grid, which these operators do not have, is simulated: Q/DQ of the logarithm, and weights that are
+rounded but stored as floats. 16-bit Q/DQ are onnxruntime's own (com.microsoft) below opset 21, the first to have them.
 """
 
 from dataclasses import dataclass
@@ -9,9 +12,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Names, is_output, readers, tidy
+from onnxq.logarithmic_nodes import simulation
 from onnxq.plan import Activation, Weight
-from onnxq.scheme import QParams
+from onnxq.scheme import QParams, Steps, dequantize
 from onnxq.workspace import RoundedWeight, Workspace
+
+WIDE_OPSET = 21
 
 
 @dataclass(frozen=True)
@@ -44,26 +50,43 @@ def quantize_activation(graph: gs.Graph, names: Names, tensor: gs.Tensor, entry:
         source, result = gs.Variable(names.fresh(f"{tensor.name}/float"), np.float32, tensor.shape), tensor
         maker = tensor.inputs[0]
         maker.outputs[maker.outputs.index(tensor)] = source
-    grid = _constants(names, tensor.name, params)
-    integers = gs.Variable(names.fresh(f"{tensor.name}/quantized"), params.scheme.dtype, tensor.shape)
     for node, index in edges:
         node.inputs[index] = result
+    if params.scheme.steps is Steps.LOGARITHMIC:
+        graph.nodes += simulation(names, tensor.name, source, result, float(params.scale))
+        return
+    grid, domain = _constants(names, tensor.name, params), _domain(graph, params)
+    integers = gs.Variable(names.fresh(f"{tensor.name}/quantized"), params.scheme.dtype, tensor.shape)
     for op, given, made in (("QuantizeLinear", source, integers), ("DequantizeLinear", integers, result)):
-        graph.nodes.append(gs.Node(op, names.fresh(f"{tensor.name}/{op}"), inputs=[given, *grid], outputs=[made]))
+        name = names.fresh(f"{tensor.name}/{op}")
+        graph.nodes.append(gs.Node(op, name, inputs=[given, *grid], outputs=[made], domain=domain))
+
+
+def _domain(graph: gs.Graph, params: QParams) -> str | None:
+    """Whose QuantizeLinear takes these integers: onnx's, or onnxruntime's."""
+    return "com.microsoft" if params.scheme.dtype.itemsize > 1 and graph.opset < WIDE_OPSET else None
 
 
 def dequantize_weight(graph: gs.Graph, names: Names, tensor: gs.Tensor, weight: Weight, rounded: RoundedWeight) -> None:
     """Let the readers of ``weight`` read its integers through a DequantizeLinear."""
     params = rounded.params
+    if params.scheme.steps is Steps.LOGARITHMIC:
+        constant = gs.Constant(names.fresh(f"{tensor.name}/rounded"), dequantize(rounded.integers, params))
+        _redirect(tensor, weight, constant)
+        return
     stored = gs.Constant(names.fresh(f"{tensor.name}/quantized"), rounded.integers)
     result = gs.Variable(names.fresh(f"{tensor.name}/dequantized"), np.float32, rounded.integers.shape)
     attrs = {} if params.scheme.axis is None else {"axis": params.scheme.axis}
-    for node, index in readers(tensor):
-        if (node.name, index) in weight.readers:
-            node.inputs[index] = result
+    _redirect(tensor, weight, result)
     name = names.fresh(f"{tensor.name}/DequantizeLinear")
     inputs = [stored, *_constants(names, tensor.name, params)]
     graph.nodes.append(gs.Node("DequantizeLinear", name, attrs, inputs, [result]))
+
+
+def _redirect(tensor: gs.Tensor, weight: Weight, result: gs.Tensor) -> None:
+    for node, index in readers(tensor):
+        if (node.name, index) in weight.readers:
+            node.inputs[index] = result
 
 
 def _constants(names: Names, name: str, params: QParams) -> list[gs.Constant]:

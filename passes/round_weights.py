@@ -1,16 +1,18 @@
-"""Choose the integers of every planned weight: round to nearest on a symmetric grid that reaches the largest value."""
+"""Choose the integers of every planned weight: round to nearest on a grid that reaches the largest value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.constants import best_grid, reach
+from onnxq.errors import RecipeError
 from onnxq.graph import has_bias, is_constant
 from onnxq.plan import Weight
-from onnxq.scheme import Range, Scheme, qparams, quantize, same_grid
+from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
 from onnxq.workspace import RoundedWeight, Workspace
 
 BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
@@ -18,9 +20,10 @@ BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
 
 @dataclass(frozen=True)
 class RoundWeights:
-    """``bits`` 2 to 8, stored in int8; ``per_channel``: one scale per output channel, or one per weight."""
+    """``bits`` 2 to 8, stored in 8, and None as the backend has it; ``per_channel``: one scale per output channel where
+    the backend has that, or one per weight."""
 
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 8
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
     name: ClassVar[str] = "round_weights"
 
@@ -31,19 +34,21 @@ class RoundWeights:
         for weight in workspace.plan.weights:
             values = np.asarray(tensors[weight.tensor].values, np.float32)
             scheme = self._scheme(weight.scheme)
-            reach = _reach(values, scheme)
-            floor = _bias_floor(weight, nodes, workspace) * scheme.highest
-            wide = np.maximum(reach, floor if scheme.axis is not None else np.max(floor))
-            if np.any(wide > reach):
+            found = reach(values, scheme)
+            wide = _widened(found, scheme, _bias_floor(weight, nodes, workspace))
+            if np.any(wide.high - wide.low > found.high - found.low):
                 workspace.ledger.add(
                     "clipped", self.name, weight.tensor, "scales widened so that the bias fits 32 bits"
                 )
-            params = qparams(scheme, Range(-wide, wide))
+            params = best_grid(values, scheme, wide)
             workspace.weights[weight] = RoundedWeight(quantize(values, params), params)
         return not same(workspace.weights, before)
 
     def _scheme(self, wanted: Scheme) -> Scheme:
-        return Scheme(wanted.signed, wanted.symmetric, self.bits, wanted.axis if self.per_channel else None)
+        bits = self.bits or wanted.bits
+        if wanted.steps is Steps.LOGARITHMIC and bits != wanted.bits:
+            raise RecipeError(f"bits: {bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
+        return replace(wanted, bits=bits, axis=wanted.axis if self.per_channel else None)
 
 
 def same(some: Mapping[Weight, RoundedWeight], others: Mapping[Weight, RoundedWeight]) -> bool:
@@ -54,14 +59,16 @@ def same(some: Mapping[Weight, RoundedWeight], others: Mapping[Weight, RoundedWe
     )
 
 
-def _reach(values: NDArray[np.float32], scheme: Scheme) -> NDArray[np.float64]:
-    """The largest magnitude, per channel where the grid is.
-
-    A channel of nothing but zeros takes that of its neighbours: any is exact for it, but not for its bias.
-    """
-    axes = tuple(a for a in range(values.ndim) if a != scheme.axis) if scheme.axis is not None else None
-    reach = np.asarray(np.abs(values.astype(np.float64)).max(axis=axes))
-    return np.where(reach > 0, reach, np.max(reach, initial=0))
+def _widened(found: Range, scheme: Scheme, floor: NDArray[np.float64]) -> Range:
+    """The range stretched, about zero, until its scale is at least ``floor``."""
+    least = np.asarray(floor if scheme.axis is not None else np.max(floor)) * (scheme.highest - scheme.lowest)
+    width = found.high - found.low
+    factor = np.maximum(least / np.where(width > 0, width, np.inf), 1)
+    share = 0.5 if scheme.symmetric else 0.0  # of a weight of zeros, below zero
+    return Range(
+        np.where(width > 0, found.low * factor, -share * least),
+        np.where(width > 0, found.high * factor, (1 - share) * least),
+    )
 
 
 def _bias_floor(weight: Weight, nodes: dict[str, gs.Node], workspace: Workspace) -> NDArray[np.float64]:
@@ -73,7 +80,12 @@ def _bias_floor(weight: Weight, nodes: dict[str, gs.Node], workspace: Workspace)
     for name, _ in weight.readers:
         node = nodes[name]
         grid = workspace.activations.get(node.inputs[0].name)
-        if grid is None or node.op == "MatMul" or not has_bias(node) or not is_constant(node.inputs[2]):
+        if (
+            grid is None
+            or node.op not in ("Conv", "ConvTranspose", "Gemm")
+            or not has_bias(node)
+            or not is_constant(node.inputs[2])
+        ):
             continue
         bias = np.abs(np.asarray(node.inputs[2].values, np.float64))
         if node.op == "ConvTranspose":  # groups share the scales

@@ -14,11 +14,18 @@ import onnx
 from onnxq.backends.backend import Backend, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
+from onnxq.backends.saturation import saturates
 from onnxq.errors import EngineError
 from onnxq.execute import refusals
+from onnxq.graph import RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.lint.tables import ONNXRUNTIME
+from onnxq.passes.fuse_silu import FuseSilu
+from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.quantize_bias import QuantizeBias
+from onnxq.passes.split_hard_swish import SplitHardSwish
+from onnxq.passes.unfold_dequantize import UnfoldDequantize
+from onnxq.passes.widen_factors import WidenFactors
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _INTEGER_KERNELS = frozenset(
@@ -168,7 +175,7 @@ BACKEND = Backend(
         "Conv": Rule(Reads.ALWAYS, writes=True),
         "Gemm": Rule(Reads.ALWAYS),
         "MatMul": Rule(Reads.ALWAYS),
-        **dict.fromkeys(("Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"), _BETWEEN),
+        **dict.fromkeys(("Add", "Mul", "HardSigmoid", "Concat", "AveragePool", "GlobalAveragePool"), _BETWEEN),
         **dict.fromkeys(
             (
                 "MaxPool",
@@ -189,7 +196,12 @@ BACKEND = Backend(
     absorbs=frozenset({"Relu", "Clip"}),
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},
     splits_bias=True,
-    lowering=(QuantizeBias(),),
+    fp32_reason="onnxruntime has next to no kernels for 16-bit floats on the CPU",
+    left_constants=False,
+    stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
+    saturates=saturates,
+    preparation=(SplitHardSwish(),),
+    lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),
     build=_build,
     lints=ONNXRUNTIME,
 )

@@ -12,13 +12,18 @@ import onnx
 from onnxq.backends.backend import Backend, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
+from onnxq.backends.saturation import saturates
 from onnxq.errors import EngineError, EngineMissing
-from onnxq.graph import HEAVY_OPS
+from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.lint.tables import OPENVINO
+from onnxq.passes.gather_integers import GatherIntegers
+from onnxq.passes.keep_axes import KeepAxes
+from onnxq.passes.unfold_dequantize import UnfoldDequantize
 from onnxq.scheme import ActivationSchemes, Scheme
 
 _MATRIX_LAYERS = frozenset({"Convolution", "Deconvolution", "FullyConnected", "MatMul"})
+MAXIMA = frozenset({"GlobalMaxPool", "ReduceMax", "ReduceMin"})
 _CONVERSIONS = frozenset({"Convert", "FakeQuantize", "Quantize", "Reorder"})
 _INTEGERS = {"i8": "int8", "u8": "int8", "i4": "int4", "u4": "int4"}
 _FLOATS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
@@ -179,22 +184,31 @@ def _build(model: onnx.ModelProto, shapes: Shapes) -> Engine:
     return build(model, shapes=shapes)
 
 
+_U8 = Scheme(signed=False, symmetric=True)  # of what is not negative: a zero point of 0
+_I8 = Scheme(signed=True, symmetric=True)
+_U8_SHIFTED = Scheme(signed=False, symmetric=False)
+
 BACKEND = Backend(
     name="openvino",
     title="OpenVINO",
     modules=("openvino",),
+    fp32_reason="OpenVINO itself chooses how to compute what stays float, by its INFERENCE_PRECISION_HINT",
     extra="openvino",
     rules={
-        **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS)),
-        "Add": Rule(Reads.AVAILABLE),
+        **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS, gives=True)),
+        **dict.fromkeys(("Add", "AveragePool", "GlobalAveragePool"), Rule(Reads.ENCLOSED, writes=True)),
+        **dict.fromkeys(
+            ("MaxPool", "Flatten", "Reshape", "Squeeze"), Rule(Reads.ENCLOSED, writes=True, same_grid=True)
+        ),
     },
-    activation=ActivationSchemes(
-        non_negative=Scheme(signed=False, symmetric=True),
-        signed=Scheme(signed=True, symmetric=True),
-        lopsided=Scheme(signed=False, symmetric=False),
-    ),
-    weight=Scheme(signed=True, symmetric=True),
+    activation=ActivationSchemes(non_negative=_U8, signed=_I8, lopsided=_U8_SHIFTED),
+    concat=ActivationSchemes(non_negative=_U8, signed=_U8_SHIFTED, lopsided=_U8_SHIFTED),
+    quantized_before=MAXIMA,
+    weight=_I8,
+    stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
+    lowering=(KeepAxes(), GatherIntegers(), UnfoldDequantize()),
     absorbs=frozenset({"Relu", "Clip"}),
+    saturates=saturates,
     build=_build,
     lints=OPENVINO,
 )

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxq.backends.backend import Backend, Reads, Rule, Shapes
+from onnxq.backends.backend import Backend, LeastSize, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Reading
-from onnxq.backends.heavy import serialize
+from onnxq.backends.tensorrt_compile import Compiled, compile_for_batches
 from onnxq.backends.tensorrt_layers import (
     EngineLayer,
     count_conversions,
@@ -24,8 +24,8 @@ from onnxq.backends.tensorrt_layers import (
     parse_lines,
     read_layers,
 )
-from onnxq.errors import EngineError, EngineMissing, unknown
-from onnxq.graph import HEAVY_OPS
+from onnxq.errors import EngineError, EngineMissing
+from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.lint.tables import TENSORRT
 from onnxq.scheme import ActivationSchemes, Scheme
@@ -34,7 +34,8 @@ from onnxq.scheme import ActivationSchemes, Scheme
 def build(model: onnx.ModelProto, *, shapes: Mapping[str, Sequence[int]] | None = None) -> Engine:
     """An engine of TensorRT where that is installed and has a GPU, else one compiled with TensorRT-RTX.
 
-    ``shapes`` gives the inputs that are dynamic in the model; without it a dynamic batch is 1.
+    ``shapes`` gives the inputs that are dynamic in the model; without it a dynamic batch is 1. The engine is tuned for
+    them and, where nothing but the batch is dynamic, takes every batch from 1 to 64.
     Raises EngineMissing where neither is installed, EngineError where the parser or the builder refuses.
     """
     tensorrt = _import("tensorrt") if _gpu_present() else None
@@ -65,29 +66,32 @@ def _gpu_present() -> bool:
 
 @dataclass(frozen=True)
 class _Running:
-    """An engine of TensorRT on a GPU."""
+    """An engine of TensorRT on a GPU. ``owners`` must outlive its runner."""
 
     model: onnx.ModelProto
-    title: str
+    compiled: Compiled
     layers: Sequence[EngineLayer]
     runner: Any
+    owners: tuple[Any, ...]
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         from polygraphy.exception import PolygraphyException
 
+        self.compiled.check(feeds)
         try:
             outputs = self.runner.infer(dict(feeds))
         except PolygraphyException as error:
-            raise EngineError(f"{self.title}: {error}") from error
+            raise EngineError(f"{self.compiled.log.title}: {error}") from error
         # The runner reuses its buffers.
         return {output.name: np.array(outputs[output.name]) for output in self.model.graph.output}
 
     def read_back(self) -> Reading:
-        return Reading(self.title, read_layers(self.model, self.layers), count_conversions(self.model, self.layers))
+        layers = read_layers(self.model, self.layers)
+        return Reading(self.compiled.log.title, layers, count_conversions(self.model, self.layers))
 
 
 @dataclass(frozen=True)
-class _Compiled:
+class _NotRunning:
     """An engine of TensorRT-RTX for a GPU that is not here."""
 
     model: onnx.ModelProto
@@ -111,108 +115,31 @@ class _Compiled:
 
 def _build_to_run(trt: Any, model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> Engine:
     from polygraphy.backend.trt import TrtRunner
+    from polygraphy.exception import PolygraphyException
 
-    title = f"TensorRT {trt.__version__}"
-    log = _Log(trt, title)
-    plan = _compile(trt, log, model, shapes)
-    engine = trt.Runtime(log.logger).deserialize_cuda_engine(plan)
+    compiled = compile_for_batches(trt, f"TensorRT {trt.__version__}", model, shapes)
+    runtime = trt.Runtime(compiled.log.logger)
+    engine = runtime.deserialize_cuda_engine(compiled.plan)
     if engine is None:
-        raise log.error("cannot load the engine it built")
+        raise compiled.log.error("cannot load the engine it built")
     account = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     runner = TrtRunner(engine)
-    runner.activate()  # once, so that runs can be timed
-    running = _Running(model, title, parse_json(account), runner)
+    try:
+        runner.activate()  # once, so that runs can be timed
+    except PolygraphyException as error:
+        raise EngineError(f"{compiled.log.title}: {error}") from error
+    running = _Running(model, compiled, parse_json(account), runner, (engine, runtime))
     weakref.finalize(running, runner.deactivate)
     return running
 
 
 def _build_ahead_of_time(rtx: Any, model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> Engine:
     title = f"TensorRT-RTX {rtx.__version__}, compiled for compute capability 8.9, not run"
-    log = _Log(rtx, title)
-    _compile(rtx, log, model, shapes, capability=rtx.ComputeCapability.SM89)
+    log = compile_for_batches(rtx, title, model, shapes, rtx.ComputeCapability.SM89).log
     accounts = [text for _, text in log.messages if text.startswith("Layers:")]
     if not accounts:
-        raise EngineError(f"{title}: it did not tell its layers, as TensorRT-RTX 1.7 does")
-    return _Compiled(model, title, parse_lines(accounts[-1]))
-
-
-class _Log:
-    """What the builder says, kept: its errors, and with TensorRT-RTX the account of the layers."""
-
-    def __init__(self, trt: Any, title: str) -> None:
-        self.messages: list[tuple[Any, str]] = []
-        self._title = title
-        self._worst = trt.ILogger.Severity.ERROR
-
-        def log(_: object, severity: Any, text: str) -> None:
-            self.messages.append((severity, text))
-
-        # Not a class statement: the base is only known here.
-        self.logger = type("Logger", (trt.ILogger,), {"log": log})()
-
-    def error(self, what: str) -> EngineError:
-        causes = [text for severity, text in self.messages if severity <= self._worst]
-        return EngineError(f"{self._title}: {what}. {causes[0] if causes else ''}".rstrip())
-
-
-def _compile(
-    trt: Any, log: _Log, model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], capability: Any = None
-) -> Any:
-    """The serialized engine; ``capability`` is of the GPU to compile for, None for the one that is here."""
-    builder = trt.Builder(log.logger)
-    # TensorRT 10 still has weakly typed networks; later ones know nothing else and drop the flag.
-    strong = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if strong is None else 1 << int(strong))
-    _parse(trt.OnnxParser(network, log.logger), serialize(model, "TensorRT"))
-    config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if capability is not None:
-        config.num_compute_capabilities = 1
-        config.set_compute_capability(capability, 0)
-    profile = builder.create_optimization_profile()
-    for name, shape in _input_shapes(network, shapes).items():
-        profile.set_shape(name, shape, shape, shape)
-    config.add_optimization_profile(profile)
-    plan = builder.build_serialized_network(network, config)
-    if plan is None:
-        raise log.error("cannot build the network")
-    return plan
-
-
-def _parse(parser: Any, data: bytes) -> None:
-    if parser.parse(data):
-        return
-    refusals = []
-    for index in range(min(parser.num_errors, 3)):
-        error = parser.get_error(index)
-        where = f"node {error.node_name()!r} ({error.node_operator()})" if error.node_name() else "the graph"
-        refusals.append(f"{where}: {' '.join(error.desc().split())}")
-    raise EngineError(
-        f"TensorRT's parser refuses {'; '.join(refusals)}. It takes symmetric INT8 with positive scales, "
-        "and a float bias: quantize with the backend 'tensorrt'."
-    )
-
-
-def _input_shapes(network: Any, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
-    """One size for every axis of every input: the given ones, and 1 for a dynamic batch."""
-    inputs = [network.get_input(index) for index in range(network.num_inputs)]
-    for name in shapes:
-        if name not in {tensor.name for tensor in inputs}:
-            raise EngineError(unknown("input", name, [tensor.name for tensor in inputs]))
-    return {tensor.name: _shape(tensor.name, tuple(tensor.shape), shapes.get(tensor.name)) for tensor in inputs}
-
-
-def _shape(name: str, declared: tuple[int, ...], given: Sequence[int] | None) -> tuple[int, ...]:
-    if given is not None:
-        if len(given) != len(declared) or any(d not in (-1, g) for d, g in zip(declared, given, strict=True)):
-            raise EngineError(f"input {name!r} is {list(declared)} in the model and cannot be {list(given)}")
-        return tuple(given)
-    if -1 in declared[1:]:
-        raise EngineError(
-            f"input {name!r} is {list(declared)}: TensorRT needs every size but the batch. "
-            f"Pass shapes={{{name!r}: [...]}}."
-        )
-    return tuple(1 if size == -1 else size for size in declared)
+        raise EngineError(f"{log.title}: it did not tell its layers, as TensorRT-RTX 1.7 does")
+    return _NotRunning(model, log.title, parse_lines(accounts[-1]))
 
 
 _I8 = Scheme(signed=True, symmetric=True)
@@ -233,6 +160,8 @@ def _unnamed(model: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
+_ONLY_FP32 = frozenset({"Celu", "MeanVarianceNormalization"})  # what TensorRT-RTX 1.7 refuses, operator by operator
+
 BACKEND = Backend(
     name="tensorrt",
     title="TensorRT",
@@ -241,13 +170,30 @@ BACKEND = Backend(
     rules={
         **dict.fromkeys(HEAVY_OPS, Rule(Reads.ALWAYS)),
         "Add": Rule(Reads.SKIP),
+        # TensorRT itself moves a Q before what only moves or picks values. Two grids on one tensor it cannot merge: it
+        # would write the tensor twice, as INT8 and as float.
+        **dict.fromkeys(("Concat", "MaxPool", "Reshape", "Resize", "Transpose"), Rule(Reads.ALONG)),
     },
     activation=ActivationSchemes(_I8, _I8, _I8),
     weight=_I8,
     absorbs=frozenset({"Relu", "Clip"}),
     products=False,
-    depthwise=False,
+    # NVIDIA's own quantizer leaves out every GEMV, and convolutions below 16 channels. In RFB-320 the latter are 5 % of
+    # the work, in MobileNetV3 the former are 1.1 %: too much to leave in float, hence 8 channels and 65,536 weights.
+    least=LeastSize(channels=8, width=16, vector=2**16),
+    cuts_projections=True,
+    floats={
+        "fp32": frozenset(),
+        "fp16": _ONLY_FP32,
+        "bf16": _ONLY_FP32
+        | {"ConvTranspose", "GRU", "GlobalLpPool", "HardSwish", "LpNormalization", "LpPool", "Mish", "Shrink"},
+    },
     opens_shapes=False,
+    stores={"Gather": (0,)},
+    refuses=dict.fromkeys(
+        RECURRENT_OPS,
+        "recurrent layers compute in float on TensorRT, and integer weights might be unpacked at every run",
+    ),
     build=_build,
     lints=TENSORRT,
 )

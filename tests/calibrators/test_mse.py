@@ -5,11 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxq.calibrators import Mse
-from onnxq.scheme import ActivationSchemes, Range, Scheme, dequantize, qparams, quantize
+from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, qparams, quantize
 from onnxq.statistics import TensorStatistics
 from onnxq.testing import normal
 
 U8, I8 = Scheme(False, False), Scheme(True, True)
+POWERS, LOG = (Scheme(True, True, steps=steps) for steps in (Steps.POWER_OF_TWO, Steps.LOGARITHMIC))
 MIXED = ActivationSchemes(Scheme(False, True), I8, U8)
 
 
@@ -45,7 +46,7 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("schemes", [ActivationSchemes(U8, U8, U8), ActivationSchemes(I8, I8, I8), MIXED])
+@pytest.mark.parametrize("schemes", [*map(ActivationSchemes.always, (U8, I8, POWERS, LOG)), MIXED])
 @pytest.mark.parametrize("name", VALUES)
 def test_the_error_is_within_five_percent_of_the_least(name: str, schemes: ActivationSchemes) -> None:
     values = VALUES[name]

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import onnxq
+from onnxq.backends import TARGETS
 from onnxq.calibrators import CALIBRATORS
 from onnxq.models.card import load_card
 
@@ -26,7 +27,8 @@ TINY = ("quantize", "tiny.onnx", "--data", "data.npz")
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 OPTIONS = {
     *("--data", "--preprocess", "--samples", "--batch", "--seed"),
-    *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float"),
+    *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
+    *("--reduce-range", "--no-reduce-range"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--json", "--report", "--quiet", "-q"),
     *("--help", "-h"),
 }
@@ -247,6 +249,31 @@ def test_four_bits_are_fifteen_values_and_cost_accuracy(command: Command, folder
     assert scores["graph"] < scores["fp32"] - 5
 
 
+def test_what_stays_float_is_16_bit_where_the_engine_takes_it(command: Command, folder: Path) -> None:
+    both = ("--backend", "tensorrt", "--backend", "openvino", "--no-build")
+    done = command("quantize", CARD, *both, "--float", "fp16", "-o", "q.{backend}.onnx", "--json", "facts.json")
+    assert done.returncode == 0, done.stderr
+    stored = {
+        name: {tensor.data_type for tensor in onnx.load(folder / f"q.{name}.onnx").graph.initializer}
+        for name in ("tensorrt", "openvino")
+    }
+    assert onnx.TensorProto.FLOAT16 in stored["tensorrt"] and onnx.TensorProto.FLOAT16 not in stored["openvino"]
+    ledger = json.loads((folder / "facts.json").read_text())["backends"]["openvino"]["ledger"]
+    assert [entry["reason"] for entry in ledger if entry["stage"] == "cast_float"] == [
+        "no FP16: OpenVINO itself chooses how to compute what stays float, by its INFERENCE_PRECISION_HINT"
+    ]
+    alone = command(*TINY, "--backend", "openvino", "--float", "bf16")
+    assert (alone.returncode, alone.stdout) == (2, "")
+    assert "no BF16 (--float): OpenVINO itself chooses" in alone.stderr
+
+
+def test_weights_of_seven_bits_on_request(command: Command, folder: Path) -> None:
+    for word, largest in (("--reduce-range", 63), ("--no-reduce-range", 127)):
+        assert command(*TINY, word, "--no-build", "-o", "q.onnx").returncode == 0
+        held = [onnx.numpy_helper.to_array(tensor) for tensor in onnx.load(folder / "q.onnx").graph.initializer]
+        assert max(int(np.abs(array.astype(int)).max()) for array in held if array.dtype == np.int8) == largest
+
+
 def test_excluded_nodes_and_operators_stay_float(command: Command, folder: Path) -> None:
     options = ("--exclude", "^/layers/layers.0/", "--keep-float", "Gemm", "--no-build", "--json", "facts.json")
     done = command("quantize", CARD, "-o", "q.onnx", *options)
@@ -381,7 +408,7 @@ def test_starting_loads_nothing_heavy(code: str) -> None:
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        ("onnxq quantize m.onnx --backend ", set(BACKENDS)),
+        ("onnxq quantize m.onnx --backend ", {*BACKENDS, "portable", *TARGETS}),
         ("onnxq quantize m.onnx --backend op", {"openvino"}),
         ("onnxq quantize m.onnx --calibrator ", set(CALIBRATORS)),
         ("onnxq quan", {"quantize"}),
@@ -397,9 +424,9 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
 
 def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
-    from onnxq.cli import quantize
+    from onnxq.cli import outputs, quantize
 
-    assert list(backends.BACKENDS) == quantize._backends()
+    assert [*backends.BACKENDS, *TARGETS] == outputs.backend_choices()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
 
 
@@ -455,3 +482,24 @@ def test_a_card_of_the_user_s_own(command: Command, folder: Path) -> None:
     done = command("quantize", "mine", "--json", "facts.json", "--no-build")
     assert done.returncode == 0, done.stderr
     assert [*map(list, json.loads((folder / "facts.json").read_text())["recipe"])][1] == ["plan"]
+
+
+def test_what_a_target_takes_is_written_beside_the_float_model(command: Command, folder: Path) -> None:
+    done = command(*TINY, "--backend", "snpe", "--out", "out/m.onnx", "--json", "facts.json")
+    assert done.returncode == 0 and "simulated, not built" in done.stdout
+    names = ["m.onnx", "m.encodings.json", "m.simulated.onnx"]
+    assert sorted(path.name for path in (folder / "out").iterdir()) == sorted(names)
+    entry = json.loads((folder / "facts.json").read_text())["backends"]["snpe"]
+    assert [Path(file).name for file in entry["files"]] == names
+    assert entry["simulated"] is True and entry["engine"] is None
+    assert entry["accuracy"]["graph"] and not entry["accuracy"]["engine"]
+    assert not kept(folder / "out/m.onnx") and kept(folder / "out/m.simulated.onnx")
+
+
+def test_a_file_beside_the_float_model_is_checked_before_the_work(command: Command, folder: Path) -> None:
+    (folder / "m.simulated.onnx").mkdir()
+    taken = command(*TINY, "--backend", "snpe", "--out", "m.onnx")
+    assert taken.returncode == 2 and "m.simulated.onnx: is a folder" in taken.stderr
+    twice = command(*TINY, "--backend", "snpe", "--out", "n.onnx", "--json", "n.encodings.json")
+    assert twice.returncode == 2 and "n.encodings.json: is read or written already" in twice.stderr
+    assert not list(folder.glob("n.*"))

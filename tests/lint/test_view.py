@@ -1,5 +1,8 @@
 """What rules see of a graph."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 
 from onnxq.handmade import I8, POSITIVE, U8, Grid, handmade
@@ -59,3 +62,12 @@ def test_findings_come_once_and_the_worst_first() -> None:
         model, [lambda _: iter([rule("slow"), rule("slow")]), lambda _: iter([rule("rejected"), rule("wrong")])]
     )
     assert [entry.severity for entry in found] == ["rejected", "wrong", "slow"]
+
+
+def test_every_rule_is_documented() -> None:
+    root = Path(__file__).resolve().parents[2]
+    files = [*(root / "onnxq/lint").glob("*.py"), root / "onnxq/parity.py"]
+    rules = {rule for path in files for rule in re.findall(r'Finding\(\s*"(\w+)"', path.read_text())}
+    assert len(rules) > 30
+    said = (root / "docs/check.md").read_text()
+    assert [rule for rule in sorted(rules) if f"`{rule}`" not in said] == []

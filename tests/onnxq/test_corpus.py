@@ -15,8 +15,12 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxq import OnnxqError, Options, quantize
-from onnxq.backends import BACKENDS
+from onnxq.backends import BACKENDS, backend_of
+from onnxq.execute import Session
+from onnxq.model import load_model
 from onnxq.result import BackendResult, Result
+from onnxq.samples import input_specs, open_samples
+from onnxq.testing import run
 
 CORPUS = os.environ.get("ONNXQ_CORPUS")
 FOLDER = Path(CORPUS or ".")
@@ -171,9 +175,10 @@ def random_feeds(path: Path) -> dict[str, NDArray[np.generic]]:
     return feeds
 
 
-@pytest.mark.parametrize(
-    "path", sorted((FOLDER / "robust").glob("*.onnx")) if CORPUS else [], ids=lambda path: path.stem
-)
+ROBUST = sorted((FOLDER / "robust").glob("*.onnx")) if CORPUS else []
+
+
+@pytest.mark.parametrize("path", ROBUST, ids=lambda path: path.stem)
 def test_any_model_is_quantized_or_refused_in_a_sentence(path: Path) -> None:
     if path.stem in REFUSED:
         with pytest.raises(OnnxqError, match=REFUSED[path.stem]) as refusal:
@@ -190,3 +195,69 @@ def test_any_model_is_quantized_or_refused_in_a_sentence(path: Path) -> None:
     # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
     assert not any(np.isnan(like.max_error) for like in (*entry.judged.graph, *entry.judged.engine))
     assert max(like.sqnr_db for like in entry.judged.engine) > 20
+
+
+@pytest.mark.parametrize(
+    ("name", "task", "least"),
+    [
+        ("resnet20", "cifar10", 1.0),
+        ("mobilenetv2_cifar10", "cifar10", 1.0),
+        ("kws_dscnn", "kws", 1.0),
+        ("yolox_nano", "coco", 1.0),
+        ("vit_cifar10", "cifar10", 0.9),  # attention itself stays float
+    ],
+)
+@pytest.mark.parametrize("float_type", ["fp32", "fp16", "bf16"])
+def test_the_work_is_integer_on_tensorrt_and_the_rest_is_of_the_type_asked_for(
+    name: str, task: str, least: float, float_type: str
+) -> None:
+    samples = evaluate().calibration(task, 8)
+    source = onnx.load(model(name))
+    held = {tensor.name for tensor in source.graph.initializer}
+    (entry,) = (value for value in source.graph.input if value.name not in held)
+    built = quantize(
+        model(name), {entry.name: samples}, backend="tensorrt", options=Options(float_type=float_type)
+    )["tensorrt"].built  # fmt: skip
+    assert built is not None
+    assert built.int8_macs is not None and built.int8_macs >= least
+    assert {layer.precision for layer in built.reading.layers} <= {"int8", float_type}
+    if name == "yolox_nano":
+        assert (built.int8_nodes, built.nodes) == (113, 113)
+
+
+@pytest.mark.parametrize("float_type", ["fp32", "fp16", "bf16"])
+@pytest.mark.parametrize(
+    "path", sorted((FOLDER / "robust").glob("*.onnx")) if CORPUS else [], ids=lambda path: path.stem
+)
+def test_any_model_is_an_engine_of_tensorrt_when_its_float_form_is(path: Path, float_type: str) -> None:
+    if path.stem in REFUSED:
+        pytest.skip("not a float model")
+    feeds = random_feeds(path)
+    entry = quantize(path, feeds, backend="tensorrt", options=Options(samples=2, float_type=float_type))["tensorrt"]
+    assert entry.problem is None  # all of them parse in float
+    assert in_float(entry, "MatMul", "Gemm") == []
+    assert entry.built is not None and entry.built.int8_macs is not None
+    transposed = {"ch_mobile_v1.1_det": 0.96}  # TensorRT-RTX has no integer ConvTranspose
+    assert entry.built.int8_macs >= transposed.get(path.stem, 0.99)
+
+
+@pytest.mark.parametrize("path", [path for path in ROBUST if path.stem not in REFUSED], ids=lambda path: path.stem)
+def test_any_model_runs_in_openvino_and_is_taken_by_tensorrt(path: Path) -> None:
+    feeds, source = random_feeds(path), load_model(path)
+    results = quantize(path, feeds, backend=("openvino", "tensorrt"), options=Options(build=False))
+    sample = next(iter(open_samples(feeds, input_specs(source)).batches(1))).feeds
+    shapes = {name: array.shape for name, array in sample.items()}
+    wanted: dict[str, Any] = Session(source).run(sample)
+    for backend in ("openvino", "tensorrt"):
+        build = backend_of(backend).build
+        assert build is not None
+        engine = build(results[backend].model, shapes)
+        reading = engine.read_back()
+        assert any(layer.precision == "int8" for layer in reading.layers)
+        made: dict[str, Any] = engine.run(sample) if reading.executed else run(results[backend].model, **sample)
+        # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
+        assert any(
+            sqnr_db(wanted[name], made[name]) > 20 if np.ptp(wanted[name]) else np.allclose(wanted[name], made[name])
+            for name in wanted
+        )
+        assert all(results[backend].plan.floats.values())

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onnxq.errors import OutputError
-from onnxq.files import check_writable, write_file
+from onnxq.files import check_writable, write_file, write_files
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -35,6 +35,15 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(
         with pytest.raises(raised):
             write_file(target, b"new")
         assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_files_that_belong_together_are_all_written_or_none(tmp_path: Path) -> None:
+    one, two = tmp_path / "a.onnx", tmp_path / "a.onnx.json"
+    write_files({one: b"1", two: b"2"})
+    assert (one.read_bytes(), two.read_bytes()) == (b"1", b"2")
+    with pytest.raises(OutputError, match=r"below\.json"):
+        write_files({one: b"3", two / "below.json": b"4"})
+    assert one.read_bytes() == b"1" and sorted(tmp_path.iterdir()) == [one, two]
 
 
 def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:

@@ -86,6 +86,20 @@ def test_a_quantized_model_is_refused() -> None:
     assert "already quantized" in refused(foreign)
 
 
+@pytest.mark.parametrize("op", ["DequantizeLinear", "com.microsoft.QGemm"])
+def test_a_quantized_model_is_taken_where_one_is_wanted(op: str) -> None:
+    model = parse(f"g (float[N,3] x) => (float[N,3] y) {{ [q] y = {op}(x, s) }}", s=np.array(0.1, np.float32))
+    if "." in op:
+        model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
+        assert [node.name for node in load_model(model, quantized=True).graph.node] == ["q"]
+    assert "onnxq retarget" in refused(model)
+
+
+def test_a_float_model_is_refused_where_a_quantized_one_is_wanted() -> None:
+    with pytest.raises(ModelError, match=r"has no Q/DQ nodes.*Use: onnxq quantize"):
+        load_model(parse("g (float[N,3] x) => (float[N,3] y) { y = Relu(x) }"), quantized=True)
+
+
 @pytest.mark.parametrize("location", ["../w.bin", "/etc/hostname", "sub/../../w.bin", "link/w.bin"])
 def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
     folder = tmp_path / "model"

@@ -6,7 +6,7 @@ import pytest
 
 from onnxq.errors import RecipeError
 from onnxq.options import Options
-from onnxq.passes import Calibrate, FoldConstants, PlanIntegers, RoundWeights
+from onnxq.passes import Calibrate, CastFloat, FoldConstants, PlanIntegers, RoundWeights
 from onnxq.recipe import RECIPES, Recipe
 
 DEFAULT = RECIPES["default"]
@@ -30,6 +30,11 @@ def test_every_option_reaches_its_pass() -> None:
     assert applied(PlanIntegers, exclude=("a",), keep_float=("Add",)) == PlanIntegers(("a",), ("Add",))
 
 
+@pytest.mark.parametrize("recipe", [DEFAULT, Recipe((*DEFAULT.passes, CastFloat("bf16")))])
+def test_the_type_of_what_stays_float_is_cast_to_at_the_end(recipe: Recipe) -> None:
+    assert asked(float_type="fp16").applied(recipe).passes == (*DEFAULT.passes, CastFloat("fp16"))
+
+
 def test_exclusions_are_added_to_those_of_the_recipe() -> None:
     recipe = Recipe((PlanIntegers(("a",), ("Add",)),))
     assert Options(exclude=("b",)).applied(recipe).passes == (PlanIntegers(("a", "b"), ("Add",)),)
@@ -51,6 +56,7 @@ def test_a_calibrator_replaces_the_percentile_of_another() -> None:
         ({"keep_float": "Add"}, "keep_float: 'Add' is a string"),
         ({"exclude": ("(",)}, "not a regular expression"),
         ({"calibrator": "entropi"}, "unknown calibrator 'entropi'"),
+        ({"float_type": "fp8"}, "--float: .*'fp32', 'fp16' or 'bf16'"),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, object], said: str) -> None:

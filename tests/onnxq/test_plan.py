@@ -56,3 +56,10 @@ def test_a_node_that_lost_one_operand_reads_no_other_as_integers() -> None:
 
 def test_nothing_lost_changes_nothing() -> None:
     assert PLAN.without({}) == PLAN
+
+
+def test_a_node_left_out_by_name_takes_only_itself_along() -> None:
+    left = PLAN.without_nodes({"one": "on request"})
+    assert left.floats["one"] == "on request"
+    assert left.nodes == {"two", "three", "four"}
+    assert left.activations["x"].readers == frozenset([("two", 0)])

@@ -10,7 +10,16 @@ import yaml
 
 from onnxq.errors import RecipeError
 from onnxq.facts import plain
-from onnxq.passes import Calibrate, FoldBatchNorm, FoldConstants, InsertQdq, PlanIntegers, RoundWeights
+from onnxq.passes import (
+    BalanceActivations,
+    Calibrate,
+    FoldBatchNorm,
+    FoldConstants,
+    FoldGemmFactors,
+    InsertQdq,
+    PlanIntegers,
+    RoundWeights,
+)
 from onnxq.recipe import RECIPES, Recipe, load_recipe
 from onnxq.workspace import Workspace
 
@@ -28,7 +37,8 @@ class Mine:
 
 def test_the_default_recipe() -> None:
     assert [type(step) for step in load_recipe("default").passes] == [
-        FoldConstants, FoldBatchNorm, PlanIntegers, Calibrate, RoundWeights, InsertQdq,
+        FoldConstants, FoldBatchNorm, FoldGemmFactors, BalanceActivations, PlanIntegers, Calibrate, RoundWeights,
+        InsertQdq,
     ]  # fmt: skip
 
 

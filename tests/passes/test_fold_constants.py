@@ -23,6 +23,13 @@ def test_constants_and_shape_arithmetic_are_folded_and_the_rest_computes_the_sam
     assert changes_nothing(space, FoldConstants())
 
 
+def test_a_node_may_have_the_name_of_a_constant() -> None:
+    text = "g (float[4] x) => (float[4] y) { a = Mul(w, two) [two] y = Add(x, a) }"
+    space = workspace(parse(text, w=normal(4), two=np.array([2], np.float32)))
+    assert FoldConstants()(space)
+    assert [node.name for node in space.graph.nodes] == ["two"] and ops(space) == ["Add"]
+
+
 def test_what_nothing_reads_goes_and_the_interface_stays() -> None:
     space = workspace(parse("g (float[2] x, float[2] unused) => (float[2] y) { a = Exp(x) b = Neg(a) y = Abs(x) }"))
     assert FoldConstants()(space)

@@ -1,0 +1,78 @@
+"""Where the files of a command go, that none is overwritten by mistake, and the writing of them."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnxq.result import Result
+
+
+def backend_choices() -> list[str]:
+    """What a shell completes ``--backend`` with."""
+    from onnxq.backends import backend_names
+
+    return list(backend_names())
+
+
+def places(
+    out: str | None, stem: str, names: tuple[str, ...], json_file: Path | None, report: Path | None
+) -> dict[str, Path]:
+    """Where each graph goes; whatever cannot be written is an error before the work, not after it."""
+    from onnxq.backends import backend_of
+    from onnxq.files import check_writable
+    from onnxq.report import check_format
+    from onnxq.result import places as paths
+
+    for name in names:
+        backend_of(name)
+    files = paths(out or f"{stem}.{{backend}}.onnx", stem, names)
+    if report is not None:
+        check_format(report)
+    for path in (*every_file(files), json_file, report):
+        if path is not None:
+            check_writable(path)
+    return files
+
+
+def every_file(files: dict[str, Path]) -> list[Path]:
+    """Every file that is written for the backends."""
+    from onnxq.backends import backend_of
+    from onnxq.result import beside
+
+    found = []
+    for name, path in files.items():
+        side_file = backend_of(name).side_file
+        found += [path, *beside(path, side_file.suffix if side_file else None)]
+    return found
+
+
+def keep_apart(written: "list[Path | None]", read: "list[str | Path | None]") -> None:
+    """Raises OutputError where a file would be written twice, or over what the command reads."""
+    from onnxq.errors import OutputError
+
+    taken = {Path(path).resolve() for path in read if path is not None}
+    for path in written:
+        if path is None:
+            continue
+        if path.resolve() in taken:
+            raise OutputError(f"{path}: is read or written already by this command. Choose another name.")
+        taken.add(path.resolve())
+
+
+def write(result: "Result", files: dict[str, Path], json_file: Path | None, report: Path | None, quiet: bool) -> None:
+    """Write the graphs, the facts and the report, and print the summary."""
+    from rich.console import Console
+
+    from onnxq.facts import facts
+    from onnxq.files import write_file
+    from onnxq.report import summary, write_report
+
+    for name, path in files.items():
+        result[name].save(path)
+    if json_file is not None:
+        write_file(json_file, json.dumps(facts(result, files), indent=1).encode())
+    if report is not None:
+        write_report(result, files, report)
+    if not quiet:
+        Console(soft_wrap=False).print(summary(result, files))

@@ -1,0 +1,10 @@
+"""QNN with 16-bit activations and 8-bit weights, which Hexagon computes where 8 bits lose too much."""
+
+from dataclasses import replace
+
+from onnxq.backends.targets.qnn import BACKEND as QNN
+from onnxq.scheme import ActivationSchemes, Scheme
+
+_U16 = Scheme(signed=False, symmetric=False, bits=16)
+
+BACKEND = replace(QNN, name="qnn_a16", title="QNN W8A16", activation=ActivationSchemes.always(_U16))

@@ -1,0 +1,57 @@
+"""Backends, passes and calibrators that installed packages offer, by the entry points in their metadata.
+
+    [project.entry-points."onnxq.backends"]
+    my_npu = "my_package.my_npu:BACKEND"
+
+Nothing is imported until a name is asked for. A name that is onnxq's own, or that two packages offer, is an error when
+it is asked for: what a recipe means must not depend on what else is installed.
+"""
+
+from collections.abc import Callable, Collection
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal, TypeVar
+
+from onnxq.errors import RecipeError
+
+Kind = Literal["backend", "pass", "calibrator"]
+T = TypeVar("T")
+
+GROUPS: dict[Kind, str] = {
+    "backend": "onnxq.backends",
+    "pass": "onnxq.passes",
+    "calibrator": "onnxq.calibrators",
+}
+
+
+def offered(kind: Kind) -> tuple[str, ...]:
+    """The names that packages offer."""
+    return tuple(sorted({entry.name for entry in entry_points(group=GROUPS[kind])}))
+
+
+def load(kind: Kind, name: str, own: Collection[str], check: Callable[[str, object], T]) -> T | None:
+    """What a package offers by that name, if ``check`` lets it pass; None if none does.
+
+    Raises RecipeError that names the package: for a name that is one of onnxq's ``own`` or that two packages offer,
+    for what cannot be imported, and for whatever ``check`` raises.
+    """
+    found = list(entry_points(group=GROUPS[kind], name=name))
+    if not found:
+        return None
+    packages = " and ".join(sorted({_package(entry) for entry in found}))
+    if name in own:
+        raise RecipeError(
+            f"{packages} offers a {kind} {name!r}, which is a name of onnxq's own. Rename it there, or uninstall it."
+        )
+    if len(found) > 1:
+        raise RecipeError(f"{packages} both offer a {kind} {name!r}. Uninstall one of them.")
+    try:
+        return check(name, found[0].load())
+    except Exception as error:  # importing runs the package's code, which may raise anything
+        raise RecipeError(
+            f"the {kind} {name!r} of {packages} ({found[0].value}) cannot be used: "
+            f"{type(error).__name__}: {error}. Mend the package, or uninstall it."
+        ) from error
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value

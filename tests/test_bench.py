@@ -1,0 +1,131 @@
+"""The benchmark measures what it says: its nets have the work of their models, and every part prints its rows."""
+
+import importlib
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from corpus import CORPUS
+from net import Net
+from onnxq.cost import macs
+from shapes import SHAPES
+from subjects import Subject, random_subject
+from table import table
+
+PARTS = runpy.run_path(str(Path(__file__).with_name("bench") / "__main__.py"))["PARTS"]
+corpus = pytest.mark.skipif(not CORPUS, reason="set ONNXQ_CORPUS to a folder of real models to measure them")
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Subject:
+    """Two convolutions and a classifier."""
+    net = Net("tiny")
+    x = net.op("Relu", net.norm(net.conv("input", (3, 16, 3), stride=2), 16))
+    x = net.relu6(net.norm(net.conv(x, (16, 16, 3)), 16))
+    x = net.op("Flatten", net.op("GlobalAveragePool", x))
+    return random_subject("tiny", net.model(net.linear(x, 16, 10), (3, 16, 16), 10))
+
+
+# Giga multiply-accumulates, as torchvision's documentation gives them for its models of these names.
+@pytest.mark.parametrize(
+    ("name", "giga"), [("resnet50", 4.09), ("resnet18", 1.81), ("mobilenetv2", 0.30), ("mobilenetv3", 0.217)]
+)
+def test_nets_have_the_work_of_their_models(name: str, giga: float) -> None:
+    model = SHAPES[name]()
+    assert sum(macs(model, {"input": (1, 3, 224, 224)}).values()) == pytest.approx(giga * 1e9, rel=0.02)
+    assert any(node.op_type == "BatchNormalization" for node in model.graph.node)
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "batch"
+
+
+def test_activations_neither_grow_nor_vanish() -> None:
+    from onnxq.execute import Session, returning
+
+    model = SHAPES["mobilenetv2"]()
+    convolved = [node.output[0] for node in model.graph.node if node.op_type == "Conv"]
+    image = random_subject("mobilenetv2", model).feeds(1)
+    found = Session(returning(model, convolved)).run(image).values()
+    sizes = [float(array.astype(np.float32).std()) for array in found]
+    assert min(sizes) > 0.05
+    assert max(sizes) < 50
+
+
+def test_the_share_is_of_what_was_read_back(tiny: Subject) -> None:
+    from int8_share import COLUMNS, DOORS, shares
+
+    rows = list(shares([tiny]))
+    assert [row[1] for row in rows] == list(DOORS)
+    for row in rows:
+        cells = dict(zip(COLUMNS, row, strict=True))
+        assert cells["MACs %"] == 100
+        assert cells["layers"] == "3/3"
+        assert cells["verdict"] == "ok"
+
+
+@pytest.mark.filterwarnings("ignore")  # of the peer's quantizer
+def test_graphs_are_timed_beside_those_of_peers(tiny: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    import peers
+    from engine_speed import BATCHES, COLUMNS, DOORS, speeds
+
+    monkeypatch.setattr(peers, "NNCF_PYTHON", None)
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in speeds([tiny], seconds=0)]
+    assert [(row["engine"], row["batch"]) for row in rows] == [(door, batch) for door in DOORS for batch in BATCHES]
+    for row in rows:
+        ratios = [row[name] for name in ("onnxq", "ort U8S8", "ort S8S8")]
+        assert all(isinstance(ratio, float) and ratio > 0 for ratio in ratios)
+        assert row["nncf perf"] == "-"
+
+
+@pytest.mark.parametrize(
+    ("name", "times", "said"),
+    [
+        ("resnet18", {"FP32": (4, 8), "onnxq": (2, 4), "ort U8S8": (1.96, 3.92)}, "ok"),
+        ("resnet18", {"FP32": (4, 8), "onnxq": (2, 4), "ort U8S8": (1.6, 3.2)}, "MISSED: 1.25 x ort U8S8"),
+        ("resnet18", {"FP32": (1, 2), "onnxq": (2, 4), "ort U8S8": (4, 8)}, "MISSED: 2.00 x FP32"),
+        ("mobilenetv2", {"FP32": (4, 8), "onnxq": (2, 4), "ort U8S8": (2, 4)}, "MISSED: not faster than ort U8S8"),
+        ("resnet18", {"FP32": (1, 1), "ort U8S8": (1, 1)}, "REFUSED"),
+    ],
+)
+def test_verdicts_on_speed(name: str, times: dict[str, tuple[float, ...]], said: str) -> None:
+    from engine_speed import verdict
+
+    assert verdict(name, times) == said
+
+
+@corpus
+def test_any_model_has_a_row_of_engines() -> None:
+    from robust import COLUMNS, robustness
+
+    (row,) = (dict(zip(COLUMNS, row, strict=True)) for row in robustness(["espcn_subpixel_float"]))
+    assert row["verdict"] == "ok"
+    assert str(row["onnxruntime"]).startswith("4/4 ")
+    assert row["tensorrt"] == "4/4"
+
+
+@corpus
+def test_an_engine_is_judged_beside_its_simulation() -> None:
+    from engine_accuracy import BATCHES, COLUMNS, accuracies
+
+    rows = [dict(zip(COLUMNS, row, strict=True)) for row in accuracies(["kws_dscnn"])]
+    assert [row["batch"] for row in rows] == list(BATCHES)
+    assert {row["FP32 %"] for row in rows} == {92.0}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_is_a_command(part: str) -> None:
+    """Imported as if it were run: what it needs is there, and it has a main guard."""
+    module = importlib.import_module(part)
+    assert module.__doc__
+    assert "python tests/bench/" in module.__doc__
+    assert 'if __name__ == "__main__":' in Path(str(module.__file__)).read_text()
+
+
+def test_tables_are_printed_row_by_row(capsys: pytest.CaptureFixture[str]) -> None:
+    table("Title", ("name", "x"), [["a", 1.234]])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        [],
+        ["Title"],
+        ["name", "x"],
+        ["a", "1.23"],
+    ]

@@ -77,17 +77,21 @@ def asymmetric(view: View) -> Iterator[Finding]:
 
 
 def unsigned(view: View) -> Iterator[Finding]:
-    """A uint8 grid from 0 is accepted, and compiled as int8."""
+    """A uint8 grid from 0 is accepted, and compiled as int8; stored uint8 is not accepted."""
     for pair in view.pairs.values():
-        if pair.dtype == "uint8" and pair.spelled_out and pair.symmetric:
-            yield Finding(
-                "unsigned",
-                pair.name,
-                "wrong",
-                "uint8 with zero point 0. TensorRT accepts it and compiles an int8 quantizer, whose integers end at "
-                "127: the upper half of the range is cut off.",
-                "Quantize to int8 with zero point 0; the scale then is twice as large.",
-            )
+        if pair.dtype != "uint8" or not pair.symmetric or not (pair.spelled_out or pair.constant):
+            continue
+        stored = pair.quantizer is None and pair.constant
+        yield Finding(
+            "unsigned",
+            pair.name,
+            "rejected" if stored else "wrong",
+            "Integers stored as uint8. TensorRT takes int8, and refuses the model."
+            if stored
+            else "uint8 with zero point 0. TensorRT accepts it and compiles an int8 quantizer, whose integers end at "
+            "127: the upper half of the range is cut off.",
+            "Quantize to int8 with zero point 0; the scale then is twice as large.",
+        )
 
 
 def missing_zero_point(view: View) -> Iterator[Finding]:

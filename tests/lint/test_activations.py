@@ -80,6 +80,7 @@ def test_openvino_drops_the_clipping_of_16_bits(see: See) -> None:
         ({"x": U8, "r": I8}, "asymmetric"),
         ({"x": I8, "r": I8, "w": Grid("int8", "fit", 0)}, "asymmetric"),
         ({"x": I16, "r": I8}, "integer_type"),
+        ({"x": I8, "r": I8, "w": POSITIVE}, "unsigned"),
         ({"x": Grid(scale=0.0), "r": I8}, "scale_not_positive"),
         ({"x": I8, "r": I8, "b": Grid("int32", scale=1e-4)}, "int32_bias"),
     ],

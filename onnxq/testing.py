@@ -140,9 +140,7 @@ def outcome(model: onnx.ModelProto, feeds: Mapping[str, Array], backend: str) ->
     """Quantize on ``feeds``, build the engine, read it back, and run it on the same feeds in one batch."""
     result = quantize(model, dict(feeds), backend=backend, options=Options(build=False))[backend]
     onnx.checker.check_model(result.model, full_check=True)
-    build = backend_of(backend).build
-    assert build is not None
-    engine = build(result.model, {name: array.shape for name, array in feeds.items()})
+    engine = backend_of(backend).engine(result.model, {name: array.shape for name, array in feeds.items()})
     reading = engine.read_back()
     made = engine.run(feeds) if reading.executed else run(result.model, **feeds)
     layers = {layer.node: layer for layer in reading.layers}

@@ -15,12 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxq import OnnxqError, Options, quantize
-from onnxq.backends import BACKENDS, backend_of
+from onnxq.backends import BACKENDS, openvino
 from onnxq.execute import Session
 from onnxq.model import load_model
 from onnxq.result import BackendResult, Result
 from onnxq.samples import input_specs, open_samples
-from onnxq.testing import run
 
 CORPUS = os.environ.get("ONNXQ_CORPUS")
 FOLDER = Path(CORPUS or ".")
@@ -242,22 +241,16 @@ def test_any_model_is_an_engine_of_tensorrt_when_its_float_form_is(path: Path, f
 
 
 @pytest.mark.parametrize("path", [path for path in ROBUST if path.stem not in REFUSED], ids=lambda path: path.stem)
-def test_any_model_runs_in_openvino_and_is_taken_by_tensorrt(path: Path) -> None:
+def test_any_model_runs_in_openvino(path: Path) -> None:
     feeds, source = random_feeds(path), load_model(path)
-    results = quantize(path, feeds, backend=("openvino", "tensorrt"), options=Options(build=False))
+    entry = quantize(path, feeds, backend="openvino", options=Options(build=False))["openvino"]
     sample = next(iter(open_samples(feeds, input_specs(source)).batches(1))).feeds
-    shapes = {name: array.shape for name, array in sample.items()}
+    engine = openvino.build(entry.model, shapes={name: array.shape for name, array in sample.items()})
+    assert all(layer.precision == "int8" for layer in engine.read_back().layers if layer.op_type == "Conv")
     wanted: dict[str, Any] = Session(source).run(sample)
-    for backend in ("openvino", "tensorrt"):
-        build = backend_of(backend).build
-        assert build is not None
-        engine = build(results[backend].model, shapes)
-        reading = engine.read_back()
-        assert any(layer.precision == "int8" for layer in reading.layers)
-        made: dict[str, Any] = engine.run(sample) if reading.executed else run(results[backend].model, **sample)
-        # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
-        assert any(
-            sqnr_db(wanted[name], made[name]) > 20 if np.ptp(wanted[name]) else np.allclose(wanted[name], made[name])
-            for name in wanted
-        )
-        assert all(results[backend].plan.floats.values())
+    made: dict[str, Any] = engine.run(sample)
+    # On noise some outputs are next to nothing; the best one tells whether the graph is the same.
+    assert any(
+        sqnr_db(wanted[name], made[name]) > 20 if np.ptp(wanted[name]) else np.allclose(wanted[name], made[name])
+        for name in wanted
+    )

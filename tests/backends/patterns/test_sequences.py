@@ -62,7 +62,6 @@ PRODUCTS = {
     "openvino": {"qk": "", "pv": "subgraph"},  # one kernel for both, which tells no precision
     "tensorrt": {"qk": "attention", "pv": "attention"},
 }
-PACKED_PRODUCTS = {**PRODUCTS, "tensorrt": {**PRODUCTS["tensorrt"], "qkv": ""}}  # its kernel parts q, k and v as well
 ATTENTION = {
     "separate": f"{QKV} [qk] d = MatMul(at, bt) s = Div(d, four) {MIX}",
     "masked": f"{QKV} [qk] d = MatMul(at, bt) e = Div(d, four) s = Add(e, mask) {MIX}",
@@ -84,8 +83,7 @@ ATTENTION = {
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ATTENTION)
 def test_attention(name: str, backend: str) -> None:
-    floats = PACKED_PRODUCTS if name.startswith("packed") else PRODUCTS
-    pattern = replace(TOKENS, body=ATTENTION[name], floats=floats)
+    pattern = replace(TOKENS, body=ATTENTION[name], floats=PRODUCTS)
     if name == "masked":
         pattern = replace(
             pattern, inputs=f"{TOKENS.inputs}, float[N,1,1,16] mask", feeds={**TOKENS.feeds, "mask": MASK}

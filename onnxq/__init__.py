@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onnxq.check import Checked, check
     from onnxq.errors import (
         DataError,
         EngineError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from onnxq.samples import Samples, open_samples
 
 _HOMES = {
+    "onnxq.check": ("Checked", "check"),
     "onnxq.errors": (
         "DataError",
         "EngineError",
@@ -53,6 +55,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BackendResult",
+    "Checked",
     "DataError",
     "EngineError",
     "EngineMissing",
@@ -65,6 +68,7 @@ __all__ = [
     "RecipeError",
     "Result",
     "Samples",
+    "check",
     "load_card",
     "load_recipe",
     "open_samples",

@@ -10,6 +10,7 @@ import onnx
 
 from onnxq.backends.engine import Engine
 from onnxq.errors import EngineError
+from onnxq.lint.finding import Lint
 from onnxq.scheme import ActivationSchemes, QParams, Scheme
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ class Backend:
     ``concat``: the grids of a Concat that a Conv reads, where the usual ones give wrong answers;
     ``quantized_before``: operators that read integers on the grid of their result, for the same reason;
     ``stores``: which inputs of operators that compute in float are stored as integers;
-    ``side_file``: what the target's tools want beside the float model, if that is what they take."""
+    ``side_file``: what the target's tools want beside the float model, if that is what they take;
+    ``lints``: rules on what the engine refuses, runs in float or computes wrongly, for any quantized graph."""
 
     name: str
     title: str
@@ -123,6 +125,7 @@ class Backend:
     opens_shapes: bool = True
     saturates: Callable[[], bool] | None = None
     side_file: SideFile | None = None
+    lints: tuple[Lint, ...] = ()
 
     @property
     def simulated(self) -> bool:

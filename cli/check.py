@@ -9,7 +9,7 @@ import typer
 from onnxq.cli.outputs import backend_choices
 
 if TYPE_CHECKING:
-    from onnxq.check import Checked
+    from onnxq.checking.check import Checked
 
 EXAMPLES = """
 Lint MODEL for one or several backends, build the engines, read back what runs in integers, compare times and outputs.
@@ -72,7 +72,7 @@ def check(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=OUT)] = False,
 ) -> None:
     from onnxq.backends import backend_of
-    from onnxq.check import check as run
+    from onnxq.checking.check import check as run
     from onnxq.cli.progress import progress_bars
     from onnxq.files import check_writable
     from onnxq.preprocess import parse_preprocessing
@@ -129,7 +129,7 @@ def _write(
     from rich.console import Console
     from rich.text import Text
 
-    from onnxq.check_report import page
+    from onnxq.checking.page import page
     from onnxq.facts import plain, versions
     from onnxq.files import write_file
 

@@ -111,7 +111,7 @@ def retarget(
     from onnxq.cli.progress import progress_bars
     from onnxq.options import Options
     from onnxq.preprocess import parse_preprocessing
-    from onnxq.retargeting import retarget as run
+    from onnxq.retargeting.retarget import retarget as run
 
     options = Options(
         calibrator=calibrator,

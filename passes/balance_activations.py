@@ -17,11 +17,11 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from onnxq.channels import Vector, scale_input_channels, scale_output_channels
-from onnxq.eligibility import is_float32
 from onnxq.errors import Declined, RecipeError
 from onnxq.execute import Session
 from onnxq.graph import HEAVY_OPS, Names, is_output, layout, producer, readers, sole_producer, tidy
 from onnxq.normalise import opset
+from onnxq.planning.eligibility import is_float32
 from onnxq.workspace import Workspace
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "PRelu")  # f(k x) = k f(x) for k > 0

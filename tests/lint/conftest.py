@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from onnxq.backends import backend_of, tensorrt
-from onnxq.check import Checked, check
+from onnxq.checking.check import Checked, check
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.cli.options import DATA, OUT, JsonFile, Preprocess, Quiet, Seed
 from onnxq.cli.outputs import backend_choices
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ MODEL is any .onnx file, quantized by onnxq or by anything else, with Q/DQ nodes
 
     onnxq check model.int8.onnx --float model.onnx --data test.npz --batch 1 --batch 64 --require-int8 0.95
 """
-DATA, OUT = "What to run it on", "What to say"
 
 
 def check(
@@ -48,15 +48,12 @@ def check(
         str | None,
         typer.Option(help="Samples, as for `onnxq quantize`. [default: random numbers]", rich_help_panel=DATA),
     ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(help="How images become inputs, as for `onnxq quantize`.", rich_help_panel=DATA),
-    ] = None,
+    preprocess: Preprocess = None,
     batch: Annotated[
         list[int] | None,
         typer.Option(help="Samples per run; may be repeated: engines differ. [default: 1]", rich_help_panel=DATA),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of random inputs.", rich_help_panel=DATA)] = 0,
+    seed: Seed = 0,
     require_int8: Annotated[
         float | None,
         typer.Option(
@@ -66,10 +63,8 @@ def check(
     everything: Annotated[
         bool, typer.Option("--all", help="Show every layer, and every node of a finding.", rich_help_panel=OUT)
     ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every fact as JSON here.", rich_help_panel=OUT)
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=OUT)] = False,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     from onnxq.backends import backend_of
     from onnxq.checking.check import check as run

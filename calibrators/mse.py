@@ -6,11 +6,11 @@ of counts, values and squares up to every value, a candidate costs a look-up, so
 The best of them are then measured, since values are not always spread evenly: after SiLU many lie at its minimum.
 Where only some grids exist, as with scales that are powers of two, those are the candidates.
 
-Of a tensor that only an activation function reads, it is the error behind that function that counts.
+Of a tensor that only an activation function ``f`` reads, the error of ``f(x)`` counts: ``f'(x)^2 step^2 / 12`` inside
+the range, and the distance to ``f`` of its end outside. What ``f`` squashes needs no integers.
 """
 
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -22,10 +22,9 @@ from onnxq.statistics import TensorStatistics
 
 Floats = NDArray[np.float64]
 FRACTIONS = np.geomspace(0.02, 1.0, 96)
-COARSE = np.geomspace(0.02, 1.0, 32)
-BUCKETS = 1024
 MEASURED = 48  # of the candidates, the best by the formula
 NARROWEST = 1 / 16  # of the extremes, where only some grids exist
+NUDGE = 1e-4  # of a value: the width of the difference that its slope is taken from
 
 
 @dataclass(frozen=True)
@@ -35,46 +34,38 @@ class Mse:
     histogram: ClassVar[bool] = True
 
     def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
-        if through is not None and statistics.low < 0 < statistics.high:
-            return behind(through, statistics, schemes)
-        sums = Moments(*statistics.histogram())
-        low, high = min(statistics.low, 0.0), max(statistics.high, 0.0)
-        scheme = schemes.of(Range.of(statistics.low, statistics.high))
-        if scheme.steps is not Steps.EVEN:
-            lows, highs = _existing(scheme, low, high)
-        elif low == 0 or high == 0 or scheme.symmetric:
-            reach = max(-low, high) * FRACTIONS
-            lows = -reach if low < 0 else 0 * reach
-            highs = reach if high > 0 or scheme.symmetric else 0 * reach
-        else:
-            lows, highs = (end.ravel() for end in np.meshgrid(low * FRACTIONS, high * FRACTIONS))
+        sums = Moments(*statistics.histogram(), through or _itself)
+        full = Range.of(statistics.low, statistics.high)
+        scheme = schemes.of(full)
+        found = search(sums, full, scheme)
+        clipped = schemes.of(found)  # a lopsided range may be even without its longer tail
+        return found if clipped == scheme else search(sums, full, clipped)
+
+
+def search(sums: "Moments", full: Range, scheme: Scheme) -> Range:
+    """The best range within ``full`` on the grid of ``scheme``."""
+    low, high = min(float(full.low), 0.0), max(float(full.high), 0.0)
+    if scheme.steps is not Steps.EVEN:
+        lows, highs = _existing(scheme, low, high)
         good = np.arange(len(lows))
-        if scheme.steps is Steps.EVEN:
-            good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
-        best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
-        return Range.of(lows[best] if statistics.low < 0 else statistics.low, highs[best])
+    else:
+        lows, highs = _fractions(scheme, low, high)
+        good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
+    best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
+    return Range.of(lows[best] if low < 0 else float(full.low), highs[best])
 
 
-def behind(function: Function, statistics: TensorStatistics, schemes: ActivationSchemes) -> Range:
-    """The range after which the error of ``function(x)`` is least: what it squashes needs no integers."""
-    values, counts = merged(*statistics.histogram())
-    exact = function(values)
-    best, least = Range.of(statistics.low, statistics.high), np.inf
-    for low, high in product(statistics.low * COARSE, statistics.high * COARSE):
-        found = Range.of(low, high)
-        params = qparams(schemes.of(found), found)
-        rounded = dequantize(quantize(values, params), params).astype(np.float64)
-        error = float(counts @ (function(rounded) - exact) ** 2)
-        if error < least:
-            best, least = found, error
-    return best
+def _fractions(scheme: Scheme, low: float, high: float) -> tuple[Floats, Floats]:
+    """Of both ends at once where the grid is asymmetric."""
+    if low < 0 < high and not scheme.symmetric:
+        lows, highs = np.meshgrid(low * FRACTIONS, high * FRACTIONS)
+        return lows.ravel(), highs.ravel()
+    reach = max(-low, high) * FRACTIONS
+    return -reach if low < 0 else 0 * reach, reach if high > 0 or scheme.symmetric else 0 * reach
 
 
-def merged(values: Floats, counts: NDArray[np.int64]) -> tuple[Floats, Floats]:
-    """The histogram with neighbouring buckets taken together, so that at most ``BUCKETS`` are left."""
-    starts = np.unique(np.linspace(0, len(values), BUCKETS, endpoint=False, dtype=np.int64))
-    totals = np.add.reduceat(counts, starts).astype(np.float64)
-    return np.add.reduceat(values * counts, starts) / np.maximum(totals, 1), totals
+def _itself(x: Floats) -> Floats:
+    return x
 
 
 def _existing(scheme: Scheme, low: float, high: float) -> tuple[Floats, Floats]:
@@ -86,33 +77,38 @@ def _existing(scheme: Scheme, low: float, high: float) -> tuple[Floats, Floats]:
 
 
 class Moments:
-    """Running sums of a histogram: how many values, their sum and their squares, up to any point."""
+    """Running sums of a histogram behind ``function``, which leaves 0 where it is: how many values, the sums of what
+    it makes of them, of its squares, and of the squares of its slope, up to any point."""
 
-    def __init__(self, values: Floats, counts: NDArray[np.int64]) -> None:
-        self.values, self.counts = values, counts
-        self.sums = [np.concatenate([[0.0], np.cumsum(counts * values**power, dtype=np.float64)]) for power in range(3)]
+    def __init__(self, values: Floats, counts: NDArray[np.int64], function: Function) -> None:
+        self.values, self.counts, self.function = values, counts, function
+        self.made = function(values)
+        width = NUDGE * np.maximum(np.abs(values), np.finfo(np.float32).tiny)
+        slope = (function(values + width) - function(values - width)) / (2 * width)
+        terms = (np.ones(len(values)), self.made, self.made**2, slope**2)
+        self.sums = [np.concatenate([[0.0], np.cumsum(counts * term)]) for term in terms]
 
     def measured(self, found: Range, scheme: Scheme) -> float:
         """Summed squared error of the histogram itself on the grid of ``found``."""
         params = qparams(scheme, found)
-        return float(self.counts @ (dequantize(quantize(self.values, params), params) - self.values) ** 2)
+        rounded = dequantize(quantize(self.values, params), params).astype(np.float64)
+        return float(self.counts @ (self.function(rounded) - self.made) ** 2)
 
     def below(self, ends: Floats, side: str) -> list[Floats]:
-        """Count, sum and sum of squares of the values below each end (``side='right'``: or on it)."""
+        """The four sums over the values below each end (``side='right'``: or on it)."""
         index = np.searchsorted(self.values, ends, side="left" if side == "left" else "right")
         return [total[index] for total in self.sums]
 
     def error(self, low: Floats, high: Floats, scheme: Scheme) -> Floats:
         """Summed squared error of each candidate range [low, high] on the grid of ``scheme``."""
-        levels = scheme.highest - scheme.lowest
-        step = (high - low) / levels
-        n_low, s_low, q_low = self.below(low, "left")
-        n_top, s_top, q_top = self.below(high, "right")
-        n_all, s_all, q_all = (total[-1] for total in self.sums)
-        clipped = q_low - 2 * low * s_low + low**2 * n_low
-        clipped = clipped + (q_all - q_top) - 2 * high * (s_all - s_top) + high**2 * (n_all - n_top)
-        lost_low, lost_top = np.maximum(low, -step / 2), np.minimum(high, step / 2)
-        n_a, _, q_a = self.below(lost_low, "left")
-        n_b, _, q_b = self.below(lost_top, "right")
-        rounded = (n_top - n_low - (n_b - n_a)) * step**2 / 12
+        step = (high - low) / (scheme.highest - scheme.lowest)
+        f_low, f_high = self.function(low), self.function(high)
+        n_low, s_low, q_low, d_low = self.below(low, "left")
+        n_top, s_top, q_top, d_top = self.below(high, "right")
+        n_all, s_all, q_all, _ = (total[-1] for total in self.sums)
+        clipped = q_low - 2 * f_low * s_low + f_low**2 * n_low
+        clipped = clipped + (q_all - q_top) - 2 * f_high * (s_all - s_top) + f_high**2 * (n_all - n_top)
+        _, _, q_a, d_a = self.below(np.maximum(low, -step / 2), "left")
+        _, _, q_b, d_b = self.below(np.minimum(high, step / 2), "right")
+        rounded = (d_top - d_low - (d_b - d_a)) * step**2 / 12
         return np.asarray(clipped + (q_b - q_a) + rounded)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.check import check
 from onnxq.cli.quantize import quantize
 from onnxq.cli.retarget import retarget
 from onnxq.errors import OnnxqError
@@ -17,6 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(quantize)
+app.command()(check)
 app.command()(retarget)
 
 
@@ -34,7 +36,7 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Exit codes: 0 done; 1 done, but an engine refused the graph; 2 something to mend, said in one sentence."""
+    """Exit codes: 0 done; 1 an engine refused the graph, or a check failed; 2 something to mend, in one sentence."""
 
 
 def main() -> None:

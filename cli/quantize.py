@@ -5,6 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onnxq.cli.options import (
+    DATA,
+    PLAN,
+    Build,
+    Exclude,
+    FloatType,
+    JsonFile,
+    KeepFloat,
+    Out,
+    Preprocess,
+    Quiet,
+    Report,
+    SampleCount,
+    Seed,
+)
 from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
 
 if TYPE_CHECKING:
@@ -25,7 +40,6 @@ MODEL is an .onnx file, a model card (card.yaml), or the name of a card that shi
 
     onnxq quantize model.onnx --data feeds.py:samples --backend onnxruntime --exclude '/head/' --json facts.json
 """
-DATA, PLAN, OUT = "What to calibrate with", "What to quantize", "What to write"
 
 
 def _calibrators() -> list[str]:
@@ -54,25 +68,11 @@ def quantize(
             autocompletion=backend_choices,
         ),
     ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A file, a folder, or a name with {backend} in it. [default: MODEL.BACKEND.onnx here]",
-            rich_help_panel=OUT,
-        ),
-    ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(
-            help="How images become inputs: `imagenet`, a YAML file, or YAML such as '{resize: 256, crop: 224}'.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Use the first N samples.", rich_help_panel=DATA)] = None,
+    out: Out = None,
+    preprocess: Preprocess = None,
+    samples: SampleCount = None,
     batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
-    seed: Annotated[int, typer.Option(help="Of `--data random`.", rich_help_panel=DATA)] = 0,
+    seed: Seed = 0,
     recipe: Annotated[
         str | None,
         typer.Option(help="A recipe's name or YAML file. [default: default]", rich_help_panel=PLAN),
@@ -93,21 +93,9 @@ def quantize(
         int | None,
         typer.Option(help="2 to 8, stored in 8. [default: the backend's]", rich_help_panel=PLAN),
     ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Keep nodes whose name matches this regular expression in float.", rich_help_panel=PLAN),
-    ] = None,
-    keep_float: Annotated[
-        list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
-    ] = None,
-    float_type: Annotated[
-        str | None,
-        typer.Option(
-            "--float",
-            help="What stays float computes in fp32, fp16 or bf16 (TensorRT only). [default: fp32]",
-            rich_help_panel=PLAN,
-        ),
-    ] = None,
+    exclude: Exclude = None,
+    keep_float: KeepFloat = None,
+    float_type: FloatType = None,
     reduce_range: Annotated[
         bool | None,
         typer.Option(
@@ -116,16 +104,10 @@ def quantize(
             rich_help_panel=PLAN,
         ),
     ] = None,
-    build: Annotated[
-        bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)
-    ] = True,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every fact as JSON here.", rich_help_panel=OUT)
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write the summary as .html, .svg or .txt here.", rich_help_panel=OUT)
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUT)] = False,
+    build: Build = True,
+    json_file: JsonFile = None,
+    report: Report = None,
+    quiet: Quiet = False,
 ) -> None:
     from onnxq.cli.progress import progress_bars
     from onnxq.options import Options

@@ -5,6 +5,21 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.options import (
+    DATA,
+    PLAN,
+    Build,
+    Exclude,
+    FloatType,
+    JsonFile,
+    KeepFloat,
+    Out,
+    Preprocess,
+    Quiet,
+    Report,
+    SampleCount,
+    Seed,
+)
 from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
 
 EXAMPLES = """
@@ -25,7 +40,6 @@ may stay in float for want of a grid: the report names them, and `--data` has sa
 
     onnxq retarget model.qoperator.onnx --backend openvino --refit --json facts.json
 """
-DATA, PLAN, OUT = "What to compare and calibrate with", "What to keep", "What to write"
 
 
 def retarget(
@@ -49,24 +63,10 @@ def retarget(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="A file, a folder, or a name with {backend} in it. [default: MODEL.BACKEND.onnx here]",
-            rich_help_panel=OUT,
-        ),
-    ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(
-            help="How images become inputs: `imagenet`, a YAML file, or YAML such as '{resize: 256, crop: 224}'.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
-    samples: Annotated[int | None, typer.Option(help="Use the first N samples.", rich_help_panel=DATA)] = None,
-    seed: Annotated[int, typer.Option(help="Of random samples.", rich_help_panel=DATA)] = 0,
+    out: Out = None,
+    preprocess: Preprocess = None,
+    samples: SampleCount = None,
+    seed: Seed = 0,
     calibrator: Annotated[
         str | None,
         typer.Option(
@@ -81,37 +81,18 @@ def retarget(
             rich_help_panel=PLAN,
         ),
     ] = False,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(help="Keep nodes whose name matches this regular expression in float.", rich_help_panel=PLAN),
-    ] = None,
-    keep_float: Annotated[
-        list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
-    ] = None,
-    float_type: Annotated[
-        str | None,
-        typer.Option(
-            "--float",
-            help="What stays float computes in fp32, fp16 or bf16 (TensorRT only); scales are rounded to that type. "
-            "[default: fp32]",
-            rich_help_panel=PLAN,
-        ),
-    ] = None,
-    build: Annotated[
-        bool, typer.Option(help="Build the engines, time them and compare the answers.", rich_help_panel=OUT)
-    ] = True,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write every fact as JSON here.", rich_help_panel=OUT)
-    ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Write the summary as .html, .svg or .txt here.", rich_help_panel=OUT)
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.", rich_help_panel=OUT)] = False,
+    exclude: Exclude = None,
+    keep_float: KeepFloat = None,
+    float_type: FloatType = None,
+    build: Build = True,
+    json_file: JsonFile = None,
+    report: Report = None,
+    quiet: Quiet = False,
 ) -> None:
     from onnxq.cli.progress import progress_bars
     from onnxq.options import Options
     from onnxq.preprocess import parse_preprocessing
-    from onnxq.retargeting import retarget as run
+    from onnxq.retargeting.retarget import retarget as run
 
     options = Options(
         calibrator=calibrator,

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onnxq.checking.check import Checked, check
     from onnxq.errors import (
         DataError,
         EngineError,
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from onnxq.preprocess import Preprocessing
     from onnxq.recipe import Recipe, load_recipe
     from onnxq.result import BackendResult, Result
-    from onnxq.retargeting import retarget
+    from onnxq.retargeting.retarget import retarget
     from onnxq.samples import Samples, open_samples
 
 _HOMES = {
+    "onnxq.checking.check": ("Checked", "check"),
     "onnxq.errors": (
         "DataError",
         "EngineError",
@@ -46,13 +48,14 @@ _HOMES = {
     "onnxq.preprocess": ("Preprocessing",),
     "onnxq.recipe": ("Recipe", "load_recipe"),
     "onnxq.result": ("BackendResult", "Result"),
-    "onnxq.retargeting": ("retarget",),
+    "onnxq.retargeting.retarget": ("retarget",),
     "onnxq.samples": ("Samples", "open_samples"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "BackendResult",
+    "Checked",
     "DataError",
     "EngineError",
     "EngineMissing",
@@ -65,6 +68,7 @@ __all__ = [
     "RecipeError",
     "Result",
     "Samples",
+    "check",
     "load_card",
     "load_recipe",
     "open_samples",

@@ -39,10 +39,8 @@ def build(
     inputs: Sequence[InputSpec],
 ) -> tuple[Engine, Built]:
     """The engine of ``quantized`` and what it did; ``feeds`` is what it will be fed. Raises EngineError."""
-    # Sizes that differ from sample to sample must stay open; a batch axis is fixed to the batch that runs.
-    steady = all(isinstance(dim, int) for spec in inputs for dim in spec.shape[1:])
     shapes = {name: array.shape for name, array in feeds.items()}
-    fixed = shapes if steady or not backend.opens_shapes else {}
+    fixed = fixed_shapes(backend, feeds, inputs)
     engine = backend.engine(quantized, fixed)
     reading = engine.read_back()
     work = macs(quantized, shapes)
@@ -55,3 +53,14 @@ def build(
     if any(heavy.inside for heavy in heavy_nodes(quantized)):
         share = None if integer else 0.0  # work in bodies of If, Loop and Scan cannot be counted
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)
+
+
+def fixed_shapes(
+    backend: Backend, feeds: Mapping[str, Array], inputs: Sequence[InputSpec]
+) -> dict[str, tuple[int, ...]]:
+    """The shapes an engine is built for: those of ``feeds``, or none where they change from sample to sample.
+
+    A batch axis is fixed to the batch that runs.
+    """
+    steady = all(isinstance(dim, int) for spec in inputs for dim in spec.shape[1:])
+    return {name: array.shape for name, array in feeds.items()} if steady or not backend.opens_shapes else {}

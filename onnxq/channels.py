@@ -26,14 +26,15 @@ def scale_output_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
     weight, dtype = _weight(node, where)
     if node.op == "MatMul":
         _become_gemm(node)
-    bias = _bias(node, len(factor))
+    bias = _bias(node, len(factor)) * factor + shift if has_bias(node) or np.any(shift) else None
     if node.op == "ConvTranspose":
         grouped = weight.reshape(where.groups, -1, *weight.shape[1:])
         scaled = grouped * _along(factor.reshape(where.groups, -1), grouped.ndim, (0, 2))
     else:
         scaled = weight * _along(factor, weight.ndim, (where.out_axis,))
     _replace(node, where.index, scaled.reshape(weight.shape), dtype)
-    _replace(node, 2, bias * factor + shift, dtype)
+    if bias is not None:
+        _replace(node, 2, bias, dtype)
 
 
 def scale_input_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
@@ -56,12 +57,13 @@ def scale_input_channels(node: gs.Node, factor: Vector, shift: Vector) -> None:
     moved = grouped * _along(shifts, grouped.ndim, axes)
     out_axis = 1 + where.out_axis
     summed = moved.sum(axis=tuple(a for a in range(moved.ndim) if a not in (0, out_axis))).ravel()
-    bias = _bias(node, len(summed))
     scaled = grouped * _along(per_group, grouped.ndim, axes)
+    if np.any(shift):
+        bias = _bias(node, len(summed))
+        if node.op == "Gemm":
+            summed = summed * float(node.attrs.get("alpha", 1.0))
+        _replace(node, 2, bias + summed, dtype)
     _replace(node, where.index, scaled.reshape(weight.shape), dtype)
-    if node.op == "Gemm":
-        summed = summed * float(node.attrs.get("alpha", 1.0))
-    _replace(node, 2, bias + summed, dtype)
 
 
 def _layout(node: gs.Node) -> Layout:

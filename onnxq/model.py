@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from onnxq.errors import ModelError, OutputError
 from onnxq.files import write_file
-from onnxq.normalise import copy_envelope, first_line, normalise, opset
+from onnxq.normalise import copy_envelope, first_line, named, normalise, opset
 
 PROTOBUF_LIMIT = 2**31 - 1
 
@@ -52,17 +52,36 @@ def load_model(source: ModelLike, *, quantized: bool = False) -> onnx.ModelProto
     is not, cannot be read, is not valid ONNX, or its opset is unknown.
     """
     proto, where = _read(source)
+    _check_readable(proto, where)
+    (_require_quantized if quantized else _refuse_quantized)(proto, where)
+    _check_valid(proto, where)
+    return normalise(proto, where)
+
+
+def read_model(source: ModelLike) -> onnx.ModelProto:
+    """The model as it is, quantized or not: complete, checked, functions inlined, a unique name on every node.
+
+    Raises ModelError as ``load_model`` does.
+    """
+    proto, where = _read(source)
+    _check_readable(proto, where)
+    _check_valid(proto, where)
+    return named(proto)
+
+
+def _check_readable(proto: onnx.ModelProto, where: str) -> None:
     if proto.ByteSize() > PROTOBUF_LIMIT:
         raise ModelError(f"{where}: {proto.ByteSize() / 2**30:.1f} GiB; the limit is 2 GiB. Quantize it in parts.")
     if not proto.graph.node and not proto.graph.input:
         raise ModelError(f"{where}: this is not an ONNX model (it has no graph). Export the model again.")
     _check_opset(proto, where)
-    (_require_quantized if quantized else _refuse_quantized)(proto, where)
+
+
+def _check_valid(proto: onnx.ModelProto, where: str) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise ModelError(f"{where}: not a valid ONNX model: {first_line(error)}. Export it again.") from error
-    return normalise(proto, where)
 
 
 def _read(source: ModelLike) -> tuple[onnx.ModelProto, str]:
@@ -137,8 +156,13 @@ def _refuse_quantized(proto: onnx.ModelProto, where: str) -> None:
         )
 
 
+def is_quantized(proto: onnx.ModelProto) -> bool:
+    """Whether some node of the main graph makes or reads integers that stand for reals."""
+    return bool(_quantized_nodes(proto))
+
+
 def _require_quantized(proto: onnx.ModelProto, where: str) -> None:
-    if not _quantized_nodes(proto):
+    if not is_quantized(proto):
         raise ModelError(f"{where}: has no Q/DQ nodes, nor others that work on integers. Use: onnxq quantize.")
 
 

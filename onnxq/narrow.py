@@ -14,8 +14,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import HEAVY_OPS, is_constant, subgraph_nodes
+from onnxq.planning.tails import before_a_layer
 from onnxq.statistics import TensorStatistics
-from onnxq.tails import before_a_layer
 
 QDQ = ("QuantizeLinear", "DequantizeLinear")
 HEADROOM = 4  # between the largest value of the samples and the largest a tensor may have

@@ -15,11 +15,10 @@ GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 
 def normalise(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     """Functions inlined, opset upgraded to at least 13, unique node names, shapes inferred."""
-    if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+    proto = named(proto)
     if opset(proto) < OLDEST_OPSET:
         proto = _upgrade(proto, where)
-    _name_nodes(proto)
+        _name_nodes(proto)
     _spell_out_constants(proto)
     # The newest IR version that onnx writes is often unknown to the newest onnxruntime; none of it is needed here.
     needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
@@ -28,6 +27,14 @@ def normalise(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
         return onnx.shape_inference.infer_shapes(proto, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
         return proto  # shapes are a help, not a need; onnxruntime infers its own
+
+
+def named(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The same model with functions inlined, and a name on every node that no other has."""
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    _name_nodes(proto)
+    return proto
 
 
 def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:

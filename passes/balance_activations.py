@@ -8,35 +8,35 @@ the factor itself; else one Mul stays, which engines fuse. (The idea of cross-la
 arXiv 1906.04721, where no layer before can take the factor because an activation such as SiLU stands between.)
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
 from onnxq.channels import Vector, scale_input_channels, scale_output_channels
 from onnxq.errors import Declined, RecipeError
 from onnxq.execute import Session
 from onnxq.graph import HEAVY_OPS, Names, is_output, layout, producer, readers, sole_producer, tidy
-from onnxq.inputs import Array
 from onnxq.normalise import opset
+from onnxq.planning.eligibility import is_float32
 from onnxq.workspace import Workspace
 
-HOMOGENEOUS = ("Relu", "LeakyRelu")  # f(k x) = k f(x) for k > 0
+HOMOGENEOUS = ("Relu", "LeakyRelu", "PRelu")  # f(k x) = k f(x) for k > 0
 FREE_DB = 1.0
-QUIETEST = 2.0**-10  # of the loudest channel: a channel below is not worth a larger factor
+QUIETEST = 2.0**-12  # of the loudest channel: one below is as good as dead, and may be loud on other samples
+BATCH = 8
 
 
 @dataclass(frozen=True)
 class BalanceActivations:
-    """Balance the input of every depthwise convolution that gains at least ``gain_db`` by a Mul, or ``FREE_DB`` where
-    the layer before takes the factor. ``samples``: how many are looked at."""
+    """Balance the input of every depthwise convolution that gains at least ``gain_db`` (12 are two bits) by a Mul,
+    or ``FREE_DB`` where the layer before takes the factor. ``samples``: how many are looked at."""
 
-    gain_db: float = 10.0
-    samples: int = 64
+    gain_db: float = 13.0
+    samples: int = 16
     name: ClassVar[str] = "balance_activations"
     tolerance_db: ClassVar[float] = 70.0
 
@@ -47,14 +47,11 @@ class BalanceActivations:
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph
         found = _depthwise(graph)
-        reaches = _reaches(workspace, sorted(found), self.samples) if found else {}
+        reaches = _reaches(workspace, found, self.samples) if found else {}
         balanced, names = 0, Names(graph)
         for tensor, nodes in found.items():
-            reach = reaches.get(tensor)
-            if reach is None:
-                continue
             try:
-                balanced += balance(graph, names, nodes, reach, self.gain_db)
+                balanced += balance(graph, names, nodes, _usable(reaches[tensor], tensor), self.gain_db)
             except Declined as declined:
                 workspace.ledger.add("declined", self.name, nodes[0].name, str(declined), nodes[0].op)
         if balanced:
@@ -65,75 +62,77 @@ class BalanceActivations:
 
 
 def _depthwise(graph: gs.Graph) -> dict[str, list[gs.Node]]:
-    """Depthwise convolutions of constant weight by the tensor they read."""
+    """Depthwise convolutions of constant float32 weight, which alone become integer, by the tensor they read."""
     found: dict[str, list[gs.Node]] = {}
     for node in graph.nodes:
         where = layout(node) if node.op == "Conv" else None
-        if where is not None and where.groups > 1 and node.inputs[1].shape[1] == 1:
+        weight = node.inputs[1] if where is not None and where.groups > 1 else None
+        if weight is not None and weight.shape[1] == 1 and is_float32(weight):
             found.setdefault(node.inputs[0].name, []).append(node)
     return found
 
 
-def _reaches(workspace: Workspace, tensors: list[str], samples: int) -> Mapping[str, Vector]:
-    """The largest magnitude of each channel (axis 1) of ``tensors``; without those that reach infinity or nothing."""
-    model, outputs = with_reaches(workspace.model(), tensors)
+def _reaches(workspace: Workspace, found: Mapping[str, list[gs.Node]], samples: int) -> dict[str, Vector]:
+    """The largest magnitude of each channel (axis 1) of the tensors that the layers of ``found`` read."""
+    ranks = {tensor: len(nodes[0].inputs[1].shape) for tensor, nodes in found.items()}
+    model, outputs = with_reaches(workspace.model(), ranks, Names(workspace.graph))
     session = Session(model)
-    found: dict[str, Vector] = {}
-    for batch in workspace.samples.take(samples).batches(8):
-        for tensor, seen in _seen(session, batch.feeds, outputs):
-            found[tensor] = np.maximum(found[tensor], seen) if tensor in found else seen
-    return {tensor: reach for tensor, reach in found.items() if np.isfinite(reach).all() and reach.max() > 0}
+    reaches: dict[str, Vector] = {}
+    for batch in workspace.samples.take(samples).batches(workspace.batch or BATCH):
+        answers = session.run(batch.feeds)
+        for tensor, output in outputs.items():
+            seen = answers[output].astype(np.float64).max(axis=0)
+            reaches[tensor] = np.maximum(reaches[tensor], seen) if tensor in reaches else seen
+    return reaches
 
 
-def with_reaches(model: onnx.ModelProto, tensors: list[str]) -> tuple[onnx.ModelProto, dict[str, str]]:
-    """The model with the per-channel magnitude of ``tensors`` for outputs, and the output's name by tensor."""
+def with_reaches(
+    model: onnx.ModelProto, ranks: Mapping[str, int], names: Names
+) -> tuple[onnx.ModelProto, dict[str, str]]:
+    """The model with the magnitude of every sample and channel, [n, c], of some tensors (of these ``ranks``, which
+    the model may not tell) for outputs, and the output's name by tensor."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
     del watched.graph.output[:]
-    outputs = {tensor: f"{tensor}/reach" for tensor in tensors}
+    outputs = {tensor: names.fresh(f"{tensor}/reach") for tensor in ranks}
     for tensor, output in outputs.items():
-        # The spatial axes are of unknown number: [n, c, ...] is flattened to [n, c, -1].
-        watched.graph.node.extend(
-            [
-                onnx.helper.make_node("Abs", [tensor], [f"{output}/abs"]),
-                onnx.helper.make_node("Reshape", [f"{output}/abs", "onnxq/flat"], [f"{output}/flat"]),
-                _maximum(opset(model), f"{output}/flat", output),
-            ]
-        )
+        magnitude, axes = names.fresh(f"{tensor}/magnitude"), list(range(2, ranks[tensor]))
+        watched.graph.node.append(onnx.helper.make_node("Abs", [tensor], [magnitude]))
+        if opset(model) < 18:
+            reduce = onnx.helper.make_node("ReduceMax", [magnitude], [output], axes=axes, keepdims=0)
+        else:
+            given = onnx.numpy_helper.from_array(np.array(axes, np.int64), names.fresh(f"{tensor}/axes"))
+            watched.graph.initializer.append(given)
+            reduce = onnx.helper.make_node("ReduceMax", [magnitude, given.name], [output], keepdims=0)
+        watched.graph.node.append(reduce)
         watched.graph.output.append(onnx.ValueInfoProto(name=output))
-    watched.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0, 0, -1]), "onnxq/flat"))
-    watched.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0, 2]), "onnxq/axes"))
     return watched, outputs
 
 
-def _maximum(version: int, source: str, result: str) -> onnx.NodeProto:
-    if version < 18:
-        return onnx.helper.make_node("ReduceMax", [source], [result], axes=[0, 2], keepdims=0)
-    return onnx.helper.make_node("ReduceMax", [source, "onnxq/axes"], [result], keepdims=0)
-
-
-def _seen(
-    session: Session, feeds: Mapping[str, Array], outputs: Mapping[str, str]
-) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    answers = session.run(feeds)
-    for tensor, output in outputs.items():
-        yield tensor, answers[output].astype(np.float64)
+def _usable(reach: Vector, tensor: str) -> Vector:
+    if not np.isfinite(reach).all():
+        raise Declined(f"the samples make its activation {tensor!r} infinite or NaN")
+    return reach
 
 
 def factors(reach: Vector) -> Vector:
-    """``k``, [channels]: 1 for the loudest channel and for those that are always zero."""
-    loudest = reach.max()
-    return np.where(reach > 0, loudest / np.maximum(reach, loudest * QUIETEST), 1.0)
+    """``k``, [channels]: what brings a channel to the range of the loudest; 1 for those that are (almost) always zero.
+
+    Rounded to float32, as they are stored.
+    """
+    alive = reach > reach.max() * QUIETEST
+    return np.where(alive, reach.max() / np.where(alive, reach, 1), 1).astype(np.float32).astype(np.float64)
 
 
-def gain(reach: Vector, nodes: list[gs.Node]) -> float:
-    """How much less noise rounding adds to what ``nodes`` make, in dB: on one grid every channel is rounded as
-    coarsely as the loudest, ``sum |w|^2 max r^2``, balanced by its own range, ``sum |w|^2 r^2``."""
+def gain(factor: Vector, nodes: list[gs.Node]) -> float:
+    """How much less noise rounding adds to what ``nodes`` make, in dB: with one grid every channel is rounded as
+    coarsely as the loudest, and what comes of it is ``sum |w|^2``; balanced, it is ``sum |w / k|^2``."""
     ratios = []
     for node in nodes:
-        weight = np.asarray(node.inputs[1].values, np.float64).reshape(len(reach), -1)
+        weight = np.asarray(node.inputs[1].values, np.float64).reshape(len(factor), -1)
         power = (weight**2).sum(axis=1)
-        ratios.append(power.sum() * reach.max() ** 2 / max(power @ reach**2, np.finfo(np.float64).tiny))
+        after = float((power / factor**2).sum())
+        ratios.append(float(power.sum()) / after if after > 0 else 1.0)
     return float(10 * np.log10(max(ratios)))
 
 
@@ -141,10 +140,10 @@ def balance(graph: gs.Graph, names: Names, nodes: list[gs.Node], reach: Vector, 
     """Let ``nodes``, which read one tensor of ``reach`` [channels], read it times a factor that their weights take
     back; how many did. Raises Declined behind a Clip."""
     source = result = nodes[0].inputs[0]
-    gained = gain(reach, nodes)
+    factor = factors(reach)
+    gained = gain(factor, nodes)
     if gained < FREE_DB:
         return 0
-    factor = factors(reach).astype(np.float32).astype(np.float64)
     if not _absorbed(graph, source, len(nodes), factor):
         maker = producer(source)
         if gained < gain_db:
@@ -153,7 +152,7 @@ def balance(graph: gs.Graph, names: Names, nodes: list[gs.Node], reach: Vector, 
             raise Declined(
                 "its channels have unlike ranges, but a Clip bounds them all; it vanishes into the quantizer"
             )
-        result = _multiplied(graph, names, source, factor)
+        result = _multiplied(graph, names, nodes[0], factor)
     for node in nodes:
         scale_input_channels(node, 1 / factor, np.zeros(len(factor)))
         node.inputs[0] = result
@@ -176,10 +175,11 @@ def _absorbed(graph: gs.Graph, tensor: gs.Tensor, count: int, factor: Vector) ->
     return True
 
 
-def _multiplied(graph: gs.Graph, names: Names, source: gs.Tensor, factor: Vector) -> gs.Variable:
-    """``source`` times ``factor`` along axis 1."""
+def _multiplied(graph: gs.Graph, names: Names, reader: gs.Node, factor: Vector) -> gs.Variable:
+    """What ``reader`` reads times ``factor`` along axis 1."""
+    source = reader.inputs[0]
     result = gs.Variable(names.fresh(f"{source.name}/balanced"), np.float32, source.shape)
-    shape = [1, -1] + [1] * (len(source.shape) - 2)
+    shape = [1, -1] + [1] * (len(reader.inputs[1].shape) - 2)
     constant = gs.Constant(names.fresh(f"{source.name}/balance"), factor.astype(np.float32).reshape(shape))
     graph.nodes.append(gs.Node("Mul", names.fresh(f"{source.name}/Balance"), {}, [source, constant], [result]))
     return result

@@ -46,7 +46,9 @@ class Calibrate:
         found = {}
         for tensor, entry in workspace.plan.activations.items():
             statistics = workspace.statistics[entry.grid]
-            chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(entry.through or ""))
+            # A tensor that takes the grid of another must come out on the same one, whoever reads it.
+            through = workspace.plan.activations.get(entry.grid, entry).through
+            chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(through or ""))
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
                 _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]))

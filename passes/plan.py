@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from onnxq.errors import ModelError, RecipeError, unknown
 from onnxq.graph import HEAVY_OPS, every_node
-from onnxq.placement import Wishes, place
 from onnxq.plan import Plan
+from onnxq.planning.placement import Wishes, place
 from onnxq.workspace import Workspace
 
 

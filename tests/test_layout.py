@@ -69,7 +69,7 @@ def test_tests_are_no_package_and_share_no_root_conftest() -> None:
 
 def test_a_test_stands_where_the_code_stands() -> None:
     tests = {path.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").glob("*/test_*.py")}
-    assert tests == {"onnxq", "backends", "data", *MAPPED.values()}
+    assert tests == {"onnxq", "backends", "data", "lint", *MAPPED.values()}
 
 
 @pytest.mark.parametrize(

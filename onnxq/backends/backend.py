@@ -10,6 +10,7 @@ import onnx
 
 from onnxq.backends.engine import Engine
 from onnxq.errors import EngineError
+from onnxq.lint.finding import Lint
 from onnxq.scheme import ActivationSchemes, QParams, Scheme
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Backend:
     ``quantized_before``: operators that read integers on the grid of their result, for the same reason;
     ``stores``: which inputs of operators that compute in float are stored as integers; ``stores_inside``: the same in
     bodies of If, Loop and Scan, whose linear layers compute in float too;
-    ``side_file``: what the target's tools want beside the float model, if that is what they take."""
+    ``side_file``: what the target's tools want beside the float model, if that is what they take;
+    ``lints``: rules on what the engine refuses, runs in float or computes wrongly, for any quantized graph."""
 
     name: str
     title: str
@@ -125,6 +127,7 @@ class Backend:
     opens_shapes: bool = True
     saturates: Callable[[], bool] | None = None
     side_file: SideFile | None = None
+    lints: tuple[Lint, ...] = ()
 
     @property
     def simulated(self) -> bool:

@@ -11,6 +11,13 @@ from onnxq.backends.engine import Layer
 from onnxq.errors import EngineError
 from onnxq.graph import HEAVY_OPS
 
+INTEGER_LAYERS = frozenset(
+    {
+        *("QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"),
+        *("QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),  # onnxruntime's own
+    }
+)
+
 
 @dataclass(frozen=True)
 class Heavy:
@@ -38,8 +45,8 @@ def _walk(graph: onnx.GraphProto, inside: str) -> Iterator[Heavy]:
 
 
 def is_heavy(node: onnx.NodeProto) -> bool:
-    """Whether the node is a standard operator whose products could be integers."""
-    return node.op_type in HEAVY_OPS and node.domain in ("", "ai.onnx")
+    """Whether the node is a standard operator whose products could be integers, or one of those that are."""
+    return (node.op_type in HEAVY_OPS and node.domain in ("", "ai.onnx")) or node.op_type in INTEGER_LAYERS
 
 
 def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:

@@ -20,6 +20,7 @@ from onnxq.errors import EngineError
 from onnxq.execute import refusals
 from onnxq.graph import RECURRENT_OPS
 from onnxq.inputs import Array
+from onnxq.lint.tables import ONNXRUNTIME
 from onnxq.passes.fuse_silu import FuseSilu
 from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.quantize_bias import QuantizeBias
@@ -204,4 +205,5 @@ BACKEND = Backend(
     preparation=(SplitHardSwish(),),
     lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),
     build=_build,
+    lints=ONNXRUNTIME,
 )

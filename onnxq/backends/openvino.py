@@ -17,6 +17,7 @@ from onnxq.backends.tables import STORED_INSIDE
 from onnxq.errors import EngineError, EngineMissing
 from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 from onnxq.inputs import Array
+from onnxq.lint.tables import OPENVINO
 from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.keep_axes import KeepAxes
 from onnxq.passes.unfold_dequantize import UnfoldDequantize
@@ -211,4 +212,5 @@ BACKEND = Backend(
     absorbs=frozenset({"Relu", "Clip"}),
     saturates=saturates,
     build=_build,
+    lints=OPENVINO,
 )

@@ -54,4 +54,5 @@ BACKEND = replace(
     quantized_before=openvino.MAXIMA,
     lowering=(*onnxruntime.BACKEND.lowering, KeepAxes()),
     build=_build,
+    lints=(*onnxruntime.BACKEND.lints, *openvino.BACKEND.lints),
 )

@@ -27,6 +27,7 @@ from onnxq.backends.tensorrt_layers import (
 from onnxq.errors import EngineError, EngineMissing
 from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 from onnxq.inputs import Array
+from onnxq.lint.tables import TENSORRT
 from onnxq.scheme import ActivationSchemes, Scheme
 
 
@@ -194,4 +195,5 @@ BACKEND = Backend(
         "recurrent layers compute in float on TensorRT, and integer weights might be unpacked at every run",
     ),
     build=_build,
+    lints=TENSORRT,
 )

@@ -5,6 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxq.calibrators import Mse
+from onnxq.calibrators.mse import NUDGE, Moments
+from onnxq.nonlinear import FUNCTIONS, Function
 from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, qparams, quantize
 from onnxq.statistics import TensorStatistics
 from onnxq.testing import normal
@@ -14,20 +16,26 @@ POWERS, LOG = (Scheme(True, True, steps=steps) for steps in (Steps.POWER_OF_TWO,
 MIXED = ActivationSchemes(Scheme(False, True), I8, U8)
 
 
-def error(values: NDArray[np.float32], scheme: Scheme, low: float, high: float) -> float:
+def itself(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x
+
+
+def error(values: NDArray[np.float32], scheme: Scheme, low: float, high: float, function: Function = itself) -> float:
+    """Mean squared error of what ``function`` makes of the values on the grid of [low, high]."""
     params = qparams(scheme, Range.of(low, high))
-    return float(np.mean((dequantize(quantize(values, params), params) - values) ** 2, dtype=np.float64))
+    rounded = dequantize(quantize(values, params), params).astype(np.float64)
+    return float(np.mean((function(rounded) - function(values.astype(np.float64))) ** 2))
 
 
-def least_error(values: NDArray[np.float32], scheme: Scheme) -> float:
-    """Over 60 fractions of each end, or of both together on a symmetric grid."""
+def least_error(values: NDArray[np.float32], scheme: Scheme, function: Function = itself, tried: int = 60) -> float:
+    """Over as many fractions of each end, or of both together on a symmetric grid."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-    fractions = np.geomspace(0.01, 1, 60)
+    fractions = np.geomspace(0.01, 1, tried)
     if scheme.symmetric:
         reach = max(-low, high)
-        return min(error(values, scheme, -reach * f, reach * f) for f in fractions)
+        return min(error(values, scheme, -reach * f, reach * f, function) for f in fractions)
     lows, highs = [{low * f for f in fractions}, {high * f for f in fractions}]
-    return min(error(values, scheme, one, two) for one in lows for two in highs)
+    return min(error(values, scheme, one, two, function) for one in lows for two in highs)
 
 
 def laplace(size: int) -> NDArray[np.float32]:
@@ -51,7 +59,7 @@ VALUES = {
 def test_the_error_is_within_five_percent_of_the_least(name: str, schemes: ActivationSchemes) -> None:
     values = VALUES[name]
     found = Mse().range(TensorStatistics.of(values), schemes)
-    scheme = schemes.of(Range.of(float(values.min()), float(values.max())))
+    scheme = schemes.of(found)  # as Calibrate takes it
     chosen = error(values, scheme, float(found.low), float(found.high))
     # Twice a thousandth of a step is nothing, where a grid happens to meet every value.
     assert chosen <= 1.05 * least_error(values, scheme) + (2e-3 * float(np.ptp(values)) / 255) ** 2
@@ -62,3 +70,48 @@ def test_the_range_lies_within_the_extremes() -> None:
         found = Mse().range(TensorStatistics.of(values), MIXED)
         reach = float(np.abs(values).max())
         assert -reach <= found.low <= found.high <= reach
+
+
+BEHIND = {
+    "normal": normal(1500, scale=3),
+    "laplace": 4 * laplace(1500),
+    "before an activation": 5 * laplace(1500) - np.array(4, np.float32),
+    "long negative tail": np.append(normal(1500), np.linspace(-60, 0, 300).astype(np.float32)),
+    "non-negative": np.abs(normal(1500)),
+    "negative": -np.abs(normal(1500)),
+}
+
+
+@pytest.mark.parametrize("schemes", [ActivationSchemes(U8, U8, U8), MIXED])
+@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("name", BEHIND)
+def test_behind_an_activation_function_too(name: str, function: str, schemes: ActivationSchemes) -> None:
+    values, through = BEHIND[name], FUNCTIONS[function]
+    found = Mse().range(TensorStatistics.of(values), schemes, through)
+    scheme = schemes.of(found)
+    chosen = error(values, scheme, float(found.low), float(found.high), through)
+    assert chosen <= 1.1 * least_error(values, scheme, through, 30) + (2e-3 * float(np.ptp(values)) / 255) ** 2
+
+
+def test_what_the_function_squashes_gets_no_integers() -> None:
+    values, schemes = BEHIND["long negative tail"], ActivationSchemes(U8, U8, U8)
+    plain, behind = (Mse().range(TensorStatistics.of(values), schemes, f) for f in (None, FUNCTIONS["silu"]))
+    assert plain.low < -40 and behind.low > -15
+    errors = [error(values, U8, float(r.low), float(r.high), FUNCTIONS["silu"]) for r in (plain, behind)]
+    assert errors[1] < errors[0] / 10
+
+
+def test_a_lopsided_range_that_is_even_without_its_outlier_is_searched_on_an_even_grid() -> None:
+    values = np.append(np.clip(normal(600000), -1, 1), np.array(2.2, np.float32))
+    found = Mse().range(TensorStatistics.of(values), MIXED)
+    assert MIXED.of(found) == I8 and MIXED.of(Range.of(-1, 2.2)) == U8
+    assert error(values, I8, float(found.low), float(found.high)) <= 1.25 * least_error(values, I8)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_slopes_are_derivatives(function: str) -> None:
+    values = np.sort(normal(200, scale=3)).astype(np.float64)
+    sums = Moments(values, np.ones(200, np.int64), FUNCTIONS[function])
+    fine = NUDGE / 10
+    exact = (FUNCTIONS[function](values + fine) - FUNCTIONS[function](values - fine)) / (2 * fine)
+    np.testing.assert_allclose(np.diff(sums.sums[3]), exact**2, rtol=1e-3, atol=1e-4)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxq.lift import lift
+from onnxq.lifting.lift import lift
 from onnxq.testing import normal, ops, run
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

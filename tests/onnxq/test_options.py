@@ -6,7 +6,7 @@ import pytest
 
 from onnxq.errors import RecipeError
 from onnxq.options import Options
-from onnxq.passes import Calibrate, CastFloat, FoldConstants, PlanIntegers, RoundWeights
+from onnxq.passes import BalanceActivations, Calibrate, CastFloat, FoldConstants, PlanIntegers, RoundWeights
 from onnxq.recipe import RECIPES, Recipe
 
 DEFAULT = RECIPES["default"]
@@ -33,6 +33,12 @@ def test_every_option_reaches_its_pass() -> None:
 @pytest.mark.parametrize("recipe", [DEFAULT, Recipe((*DEFAULT.passes, CastFloat("bf16")))])
 def test_the_type_of_what_stays_float_is_cast_to_at_the_end(recipe: Recipe) -> None:
     assert asked(float_type="fp16").applied(recipe).passes == (*DEFAULT.passes, CastFloat("fp16"))
+
+
+def test_one_scale_per_weight_leaves_channels_as_unlike_as_they_are() -> None:
+    kept = asked(per_tensor=True).applied(DEFAULT).passes
+    assert len(kept) == len(DEFAULT.passes) - 1
+    assert not any(isinstance(step, BalanceActivations) for step in kept)
 
 
 def test_exclusions_are_added_to_those_of_the_recipe() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from onnxq.errors import DataError, RecipeError
 from onnxq.passes import Calibrate, PlanIntegers
-from onnxq.scheme import Scheme
+from onnxq.scheme import Scheme, same_grid
 from onnxq.testing import changes_nothing, normal, parse, workspace
 from onnxq.workspace import Workspace
 
@@ -56,6 +56,29 @@ def test_the_second_run_reads_no_samples_and_another_calibrator_changes_grids() 
     assert changes_nothing(space, Calibrate("mse"))
     assert Calibrate("percentile", 90.0)(space)
     assert space.statistics == known
+
+
+def test_what_passes_integers_on_to_an_activation_function_keeps_their_grid() -> None:
+    text = """a = Conv(x, w) b = MaxPool<kernel_shape=[2,2]>(a) s = HardSigmoid<alpha=0.16666667, beta=0.5>(b)
+        c = Mul(b, s) y = Conv(c, w)"""
+    model = parse(f"g (float[N,4,6,6] x) => (float[A,B,C,D] y) {{ {text} }}", w=normal(4, 4, 1, 1, scale=3))
+    space = workspace(model, {"x": normal(8, 4, 6, 6)})
+    PlanIntegers()(space)
+    entries = space.plan.activations
+    assert (entries["b"].grid, entries["b"].through, entries["a"].through) == ("a", "hard_swish", None)
+    Calibrate()(space)
+    assert same_grid(space.activations["a"], space.activations["b"])
+
+
+def test_what_an_activation_function_squashes_is_clipped() -> None:
+    text = "a = Conv(x, w) s = Sigmoid(a) c = Mul(a, s) y = Conv(c, w)"
+    model = parse(f"g (float[N,4,6,6] x) => (float[A,B,C,D] y) {{ {text} }}", w=normal(4, 4, 1, 1, scale=8))
+    space = workspace(model, {"x": normal(8, 4, 6, 6)})
+    PlanIntegers()(space)
+    Calibrate()(space)
+    grid, lowest = space.activations["a"], space.statistics["a"].low
+    assert -int(grid.zero_point) * float(grid.scale) > lowest / 2
+    assert "a" in {entry.subject for entry in space.ledger.of("clipped")}
 
 
 def test_what_is_clipped_is_told() -> None:

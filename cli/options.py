@@ -1,0 +1,49 @@
+"""Options that several commands have: one name, one meaning, one sentence."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+PLAN, OUT = "What becomes integer", "What to write"
+DATA = "What to calibrate and compare with"
+
+Preprocess = Annotated[
+    str | None,
+    typer.Option(
+        help="How images become inputs: `imagenet`, a YAML file, or YAML such as '{resize: 256, crop: 224}'.",
+        rich_help_panel=DATA,
+    ),
+]
+SampleCount = Annotated[int | None, typer.Option("--samples", help="Use the first N samples.", rich_help_panel=DATA)]
+Seed = Annotated[int, typer.Option(help="Of random samples.", rich_help_panel=DATA)]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(help="Keep nodes whose name matches this regular expression in float.", rich_help_panel=PLAN),
+]
+KeepFloat = Annotated[
+    list[str] | None, typer.Option(help="Keep operators of this type in float.", rich_help_panel=PLAN)
+]
+FloatType = Annotated[
+    str | None,
+    typer.Option(
+        "--float",
+        help="What stays float computes in fp32, fp16 or bf16 (TensorRT only). [default: fp32]",
+        rich_help_panel=PLAN,
+    ),
+]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="A file, a folder, or a name with {backend} in it. [default: MODEL.BACKEND.onnx here]",
+        rich_help_panel=OUT,
+    ),
+]
+Build = Annotated[bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write every fact as JSON here.", rich_help_panel=OUT)]
+Report = Annotated[
+    Path | None, typer.Option(help="Write the summary as .html, .svg or .txt here.", rich_help_panel=OUT)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=OUT)]

@@ -1,0 +1,1 @@
+"""What an engine makes of a quantized model, whoever made it."""

@@ -1,0 +1,1 @@
+"""A quantized model becomes the graph another engine wants, with the grids it learned."""

@@ -8,6 +8,8 @@ import onnx
 from onnxq.graph import HEAVY_OPS
 
 Shape = tuple[int, ...]
+SHAPE_KEEPING = ("DequantizeLinear", "FastGelu", "Gelu", "QuantizeLinear", "QuickGelu")
+"""Operators of onnxruntime's own domain, which ONNX's shape inference does not know, that make what they read in shape."""
 
 
 def macs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -32,6 +34,9 @@ def _shapes(model: onnx.ModelProto, fixed: Mapping[str, Sequence[int]]) -> dict[
                 value.type.tensor_type.shape.dim.add().dim_value = size
     for value in fixed_model.graph.output:
         value.type.tensor_type.ClearField("shape")
+    for node in fixed_model.graph.node:
+        if node.domain == "com.microsoft" and node.op_type in SHAPE_KEEPING:
+            node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output))
     try:
         inferred = onnx.shape_inference.infer_shapes(fixed_model, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):

@@ -4,7 +4,9 @@ import pytest
 
 from onnxq.cost import macs
 from onnxq.model import load_model
-from onnxq.testing import normal, parse
+from onnxq.options import Options
+from onnxq.pipeline import quantize
+from onnxq.testing import normal, ops, parse
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,14 @@ def test_products_of_activations_count_and_unknown_shapes_do_not() -> None:
     )
     assert macs(model, {"q": (3, 4, 8), "k": (3, 8, 6)}) == {"a": 3 * 4 * 6 * 8}
     assert macs(model, {}) == {}
+
+
+def test_an_operator_of_onnxruntime_s_own_hides_nothing() -> None:
+    """SiLU is one in graphs for onnxruntime, and ONNX infers no shape behind it."""
+    text = (
+        "g (float[A,4,8,8] x) => (float y) { [one] a = Conv(x, w) s = Sigmoid(a) b = Mul(a, s) [two] y = Conv(b, w) }"
+    )
+    samples, options = {"x": normal(4, 4, 8, 8)}, Options(build=False)
+    model = quantize(parse(text, w=normal(4, 4, 1, 1)), samples, backend="onnxruntime", options=options).quantized
+    assert "QuickGelu" in ops(model)
+    assert macs(model, {"x": (1, 4, 8, 8)}) == {"one": 64 * 16, "two": 64 * 16}

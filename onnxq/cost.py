@@ -9,7 +9,7 @@ from onnxq.graph import HEAVY_OPS
 
 Shape = tuple[int, ...]
 SHAPE_KEEPING = ("DequantizeLinear", "FastGelu", "Gelu", "QuantizeLinear", "QuickGelu")
-"""Operators of onnxruntime's own domain, which ONNX's shape inference does not know, that make what they read in shape."""
+"""Operators of onnxruntime's own domain whose output has the shape of their input; ONNX infers no shape behind them."""
 
 
 def macs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:

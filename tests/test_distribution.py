@@ -17,7 +17,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-FOLDERS = ("backends", "backends/targets", "calibrators", "cli", "data", "models", "passes")
+OWN = ("backends", "backends/targets", "checking", "data", "lifting", "lint", "planning", "retargeting")
+FOLDERS = (*OWN, "calibrators", "cli", "models", "passes")
 PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in FOLDERS)}
 CARDS = ("digits_mobilenet", "digits_transformer", "shapes_detector")
 pytestmark = pytest.mark.slow
@@ -87,7 +88,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Distribution) -> No
     }
     mapped = ("calibrators", "cli", "models", "passes")
     wanted = {f"onnxq/{path.name}" for path in (ROOT / "onnxq").glob("*.py")}
-    for folder in ("backends", "backends/targets", "data"):
+    for folder in OWN:
         wanted |= {f"onnxq/{folder}/{path.name}" for path in (ROOT / "onnxq" / folder).glob("*.py")}
     wanted |= {f"onnxq/{folder}/{path.name}" for folder in mapped for path in (ROOT / folder).glob("*.py")}
     wanted |= {f"onnxq/models/{card}/{path.name}" for card in CARDS for path in (ROOT / "models" / card).glob("*.*")}

@@ -14,6 +14,7 @@ from onnxq.errors import Declined
 HEAVY_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 RECURRENT_OPS = ("GRU", "LSTM", "RNN")
 
+VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 MOVERS = frozenset(
     {
         *(

@@ -134,7 +134,6 @@ def _tell_reduced_range(spaces: Sequence[Workspace], asked: Sequence[Backend]) -
 
 def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
     proof = Proof(base.source, base.samples)
-    proof.ask()  # a model that cannot run is refused before any work
     for done, step in enumerate(steps):
         base.progress("prepare", done, len(steps))
         run(base, step, proof)
@@ -145,7 +144,7 @@ def run(space: Workspace, step: Pass, proof: Proof | None = None) -> bool:
     """One pass; a float rewrite must prove that it kept the function."""
     _check_order(space, step)
     if isinstance(step, FloatRewrite):
-        return rewrite(space, step, proof or Proof(space.model(), space.samples))
+        return rewrite(space, step, proof)
     return step(space)
 
 

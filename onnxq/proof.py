@@ -1,7 +1,6 @@
 """A rewrite proves itself: the graph is run before and after it, and one that changed the function is undone."""
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import numpy as np
 import onnx
@@ -9,6 +8,7 @@ import onnx
 from onnxq.errors import ModelError
 from onnxq.execute import Session
 from onnxq.inputs import Array
+from onnxq.model import export
 from onnxq.samples import Samples
 from onnxq.workspace import FloatRewrite, Workspace
 
@@ -33,19 +33,11 @@ def sqnr_db(reference: Array, other: Array) -> float:
 
 
 class Proof:
-    """What the model answers on a few samples, to hold every rewrite against; asked when the first one needs it."""
+    """What the model answers on a few samples, to hold every rewrite against. Raises ModelError if it cannot run."""
 
     def __init__(self, model: onnx.ModelProto, samples: Samples) -> None:
         self._feeds: list[Mapping[str, Array]] = [batch.feeds for batch in samples.take(SAMPLES).batches(SAMPLES)]
-        self._model = model
-
-    def ask(self) -> None:
-        """Ask now. Raises ModelError where onnxruntime cannot run the model."""
-        self._answers = self._run(self._model)
-
-    @cached_property
-    def _answers(self) -> list[dict[str, Array]]:
-        return self._run(self._model)
+        self._answers = self._run(model)
 
     def _run(self, model: onnx.ModelProto) -> list[dict[str, Array]]:
         session = Session(model)
@@ -57,12 +49,16 @@ class Proof:
         return min((sqnr_db(before[name], after[name]) for before, after in pairs for name in before), default=np.inf)
 
 
-def rewrite(workspace: Workspace, step: FloatRewrite, proof: Proof) -> bool:
-    """Run the pass; undo it, and say so, where the function changed beyond the pass's tolerance."""
+def rewrite(workspace: Workspace, step: FloatRewrite, proof: Proof | None = None) -> bool:
+    """Run the pass; undo it, and say so, where the function changed beyond the pass's tolerance.
+
+    Without a proof at hand the graph as it was is asked, if the pass changes anything.
+    """
     graph, ledger = workspace.graph.copy(), workspace.ledger.copy()
     if not step(workspace):
         return False
     try:
+        proof = proof or Proof(export(graph, workspace.source), workspace.samples)
         found = proof.sqnr_db(workspace.model())
         reason = f"outputs differ ({found:.0f} dB; {step.tolerance_db:.0f} dB wanted)"
     except ModelError as error:

@@ -10,10 +10,9 @@ from dataclasses import replace
 import onnx_graphsurgeon as gs
 
 from onnxq.backends.backend import Backend
-from onnxq.graph import is_constant, producer, readers
+from onnxq.graph import VIEWS, is_constant, producer, readers
 from onnxq.plan import Activation, Plan
 
-VIEWS = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 FUSED = frozenset({"LeakyRelu", "Neg", "Relu"})
 
 

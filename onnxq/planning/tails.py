@@ -2,9 +2,9 @@
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import HEAVY_OPS, RECURRENT_OPS, layout, producer, readers, subgraph_nodes
+from onnxq.graph import HEAVY_OPS, RECURRENT_OPS, VIEWS, layout, producer, readers, subgraph_nodes
 
-MOVES = frozenset({"Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+MOVES = VIEWS | {"Transpose"}
 
 
 def before_a_layer(graph: gs.Graph) -> set[str]:

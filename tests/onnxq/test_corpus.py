@@ -3,7 +3,6 @@
 Runs where ONNXQ_CORPUS names a folder of models, data, and the ``evaluate.py`` that measures them without onnxq.
 """
 
-import importlib.util
 import os
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
+from corpus import judge
 from onnxq import OnnxqError, Options, quantize
 from onnxq.backends import BACKENDS, openvino
 from onnxq.execute import Session
@@ -35,20 +35,9 @@ REFUSED = {
 IN_BODIES = {"silero_vad"}  # all of it in an If, which neither OpenVINO nor TensorRT takes in float
 
 
-@cache
-def evaluate() -> Any:
-    """The corpus's own measure."""
-    spec = importlib.util.spec_from_file_location("evaluate", FOLDER / "evaluate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def measure(path: Path, task: str, engine: str = "onnxruntime", n: int | None = None) -> Answers:
     """The metric in percent, and all outputs."""
-    found, outputs = evaluate().measure(str(path), task, engine, n, evaluate().DATA)
+    found, outputs = judge().measure(str(path), task, engine, n, judge().DATA)
     return float(found["ap" if task == "coco" else "top1"]), outputs
 
 
@@ -67,7 +56,7 @@ def quantized(name: str, task: str, samples: int, backends: tuple[str, ...] = BA
     source = onnx.load(model(name))
     held = {tensor.name for tensor in source.graph.initializer}
     (entry,) = (value for value in source.graph.input if value.name not in held)
-    feeds = {entry.name: evaluate().calibration(task, samples)}
+    feeds = {entry.name: judge().calibration(task, samples)}
     return quantize(model(name), feeds, backend=backends, test={k: v[:4] for k, v in feeds.items()})
 
 
@@ -226,7 +215,7 @@ def test_a_model_inside_an_if_is_half_as_large_and_no_slower(rate: int) -> None:
 def test_the_work_is_integer_on_tensorrt_and_the_rest_is_of_the_type_asked_for(
     name: str, task: str, least: float, float_type: str
 ) -> None:
-    samples = evaluate().calibration(task, 8)
+    samples = judge().calibration(task, 8)
     source = onnx.load(model(name))
     held = {tensor.name for tensor in source.graph.initializer}
     (entry,) = (value for value in source.graph.input if value.name not in held)

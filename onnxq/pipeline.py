@@ -21,7 +21,7 @@ from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.passes import Calibrate, CastFloat, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
-from onnxq.proof import Proof, rewrite
+from onnxq.proof import Proof, rewrite, rewrite_all
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.result import BackendResult, Result
 from onnxq.samples import Data, input_specs, open_samples
@@ -70,7 +70,7 @@ def quantize(
         base = Workspace(to_graph(source), source, data, backends[0], options.batch, progress=progress)
         shared, own = _split(written.passes)
         _tell_frozen_inputs(base)
-        _prepare(base, shared)
+        rewrite_all(base, shared, Proof(source, data))
     with clock("calibrate"):
         spaces = [base.fork(entry) for entry in backends]
         _tell_reduced_range(spaces, asked)
@@ -110,10 +110,14 @@ def _from_card(
     return found, recipe or card.recipe_path or card.recipe, replace(options, preprocessing=preprocessing)
 
 
-def _split(passes: tuple[Pass, ...]) -> tuple[list[Pass], list[Pass]]:
+def _split(passes: tuple[Pass, ...]) -> tuple[list[FloatRewrite], list[Pass]]:
     """Float rewrites at the start serve every backend; what follows is done for each."""
-    first = next((i for i, step in enumerate(passes) if not isinstance(step, FloatRewrite)), len(passes))
-    return list(passes[:first]), list(passes[first:])
+    shared: list[FloatRewrite] = []
+    for step in passes:
+        if not isinstance(step, FloatRewrite):
+            break
+        shared.append(step)
+    return shared, list(passes[len(shared) :])
 
 
 def _tell_frozen_inputs(base: Workspace) -> None:
@@ -132,19 +136,11 @@ def _tell_reduced_range(spaces: Sequence[Workspace], asked: Sequence[Backend]) -
             space.ledger.add("changed", "plan", "graph", reason)
 
 
-def _prepare(base: Workspace, steps: Sequence[Pass]) -> None:
-    proof = Proof(base.source, base.samples)
-    for done, step in enumerate(steps):
-        base.progress("prepare", done, len(steps))
-        run(base, step, proof)
-    base.progress("prepare", len(steps), len(steps))
-
-
-def run(space: Workspace, step: Pass, proof: Proof | None = None) -> bool:
+def run(space: Workspace, step: Pass) -> bool:
     """One pass; a float rewrite must prove that it kept the function."""
     _check_order(space, step)
     if isinstance(step, FloatRewrite):
-        return rewrite(space, step, proof)
+        return rewrite(space, step)
     return step(space)
 
 

@@ -18,9 +18,9 @@ from onnxq.execute import Session
 from onnxq.model import load_model, to_graph
 from onnxq.options import Options
 from onnxq.pipeline import quantize
-from onnxq.proof import sqnr_db
 from onnxq.result import BackendResult
 from onnxq.samples import Data, input_specs, open_samples
+from onnxq.sqnr import sqnr_db
 from onnxq.workspace import Pass, Workspace
 
 Array = NDArray[Any]

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 from onnxq.backends.backend import Backend
 from onnxq.ledger import Ledger
 from onnxq.model import export
+from onnxq.normal import Normal
 from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams
@@ -17,6 +18,12 @@ from onnxq.statistics import TensorStatistics
 
 Progress = Callable[[str, int, int | None], None]
 """Told (stage, done, total) as long work goes on; ``total`` is None while it is not known."""
+
+
+TOLERANCE = 1e-4  # of an output's range: what float32 arithmetic in another order may cost
+
+Subject = tuple[str, str]
+"""A single rewrite: the name of its pass, and of the node that it is about."""
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
@@ -47,6 +54,9 @@ class Workspace:
     ledger: Ledger = field(default_factory=Ledger)
     progress: Progress = silent
     stand_in: onnx.ModelProto | None = None  # runs in place of the graph where onnxruntime lacks kernels for it
+    normals: dict[str, Normal] = field(default_factory=dict)  # by tensor: what a folded batch norm told of it
+    rewritten: dict[Subject, str] = field(default_factory=dict)  # what was done, with the node's operator
+    barred: frozenset[Subject] = frozenset()  # what is not to be done
 
     def fork(self, backend: Backend) -> "Workspace":
         return replace(
@@ -57,7 +67,15 @@ class Workspace:
             activations={},
             weights={},
             ledger=self.ledger.copy(),
+            normals=dict(self.normals),
+            rewritten=dict(self.rewritten),
         )
+
+    def restore(self, earlier: "Workspace") -> None:
+        """Be what ``earlier``, a fork, was when it was made; it is not used up."""
+        fresh = earlier.fork(self.backend)
+        self.graph, self.ledger, self.normals = fresh.graph, fresh.ledger, fresh.normals
+        self.statistics, self.rewritten = fresh.statistics, fresh.rewritten
 
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""
@@ -74,6 +92,6 @@ class Pass(Protocol):
 
 @runtime_checkable
 class FloatRewrite(Pass, Protocol):
-    """A pass that keeps the function: each float output must stay within ``tolerance_db`` (SQNR) of what it was."""
+    """A pass that keeps the function: no float output may move by more than ``tolerance`` of its range."""
 
-    tolerance_db: ClassVar[float]
+    tolerance: ClassVar[float]

@@ -38,7 +38,7 @@ class BalanceActivations:
     gain_db: float = 13.0
     samples: int = 16
     name: ClassVar[str] = "balance_activations"
-    tolerance_db: ClassVar[float] = 70.0
+    tolerance: ClassVar[float] = 1e-3
 
     def __post_init__(self) -> None:
         if self.samples < 1:

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from onnxq.channels import Vector, output_channels, scale_input_channels, scale_output_channels
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, bypass, sole_producer, sole_reader, tidy, values
+from onnxq.rewriting import attempt
 from onnxq.workspace import Workspace
 
 
@@ -22,23 +23,19 @@ class FoldBatchNorm:
     """Fold every BatchNormalization that has a linear layer beside it into that layer."""
 
     name: ClassVar[str] = "fold_batch_norm"
-    tolerance_db: ClassVar[float] = 80.0
+    tolerance: ClassVar[float] = 1e-3
 
     def __call__(self, workspace: Workspace) -> bool:
-        graph, folded = workspace.graph, 0
-        for norm in [node for node in graph.nodes if node.op == "BatchNormalization"]:
-            try:
-                fold(graph, norm)
-                folded += 1
-            except Declined as reason:
-                workspace.ledger.add("declined", self.name, norm.name, str(reason), norm.op)
+        graph = workspace.graph
+        norms = [node for node in graph.nodes if node.op == "BatchNormalization"]
+        folded = sum(attempt(workspace, self.name, norm, fold, graph, norm) for norm in norms)
         if folded:
             tidy(graph)
             workspace.ledger.add("changed", self.name, "graph", f"{folded} batch norms folded into their layer")
         return folded > 0
 
 
-def fold(graph: gs.Graph, norm: gs.Node) -> None:
+def fold(graph: gs.Graph, norm: gs.Node) -> bool:
     """Fold into the layer before, else into the one after. Raises Declined."""
     if norm.attrs.get("training_mode", 0) or len(norm.outputs) > 1:
         raise Declined("it is in training mode")
@@ -49,7 +46,7 @@ def fold(graph: gs.Graph, norm: gs.Node) -> None:
             raise Declined(f"its channels are not those of {layer.name!r}")
         scale_output_channels(layer, factor, shift)
         bypass(graph, norm)
-        return
+        return True
     layer = sole_reader(graph, norm.outputs[0])
     if layer is None or layer.op not in HEAVY_OPS or layer.inputs[0] is not norm.outputs[0]:
         raise Declined("no layer to fold into: neither its only input nor its only reader is a linear layer")
@@ -57,6 +54,7 @@ def fold(graph: gs.Graph, norm: gs.Node) -> None:
     layer.inputs[0] = norm.inputs[0]
     norm.inputs.clear()
     norm.outputs.clear()
+    return True
 
 
 def affine(norm: gs.Node) -> tuple[Vector, Vector]:

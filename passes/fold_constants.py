@@ -21,7 +21,7 @@ class FoldConstants:
     """Replace constant subgraphs by their values, and drop nodes that nothing reads."""
 
     name: ClassVar[str] = "fold_constants"
-    tolerance_db: ClassVar[float] = 100.0
+    tolerance: ClassVar[float] = 1e-3
 
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph

@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.errors import Declined
 from onnxq.graph import Names, give, has_bias, tidy, values
+from onnxq.rewriting import attempt
 from onnxq.workspace import Workspace
 
 
@@ -19,23 +19,21 @@ class FoldGemmFactors:
     """Fold the factors of every Gemm into its constants."""
 
     name: ClassVar[str] = "fold_gemm_factors"
-    tolerance_db: ClassVar[float] = 100.0
+    tolerance: ClassVar[float] = 1e-3
 
     def __call__(self, workspace: Workspace) -> bool:
-        names, folded = Names(workspace.graph), 0
-        for node in [node for node in workspace.graph.nodes if node.op == "Gemm"]:
-            try:
-                folded += fold(names, node)
-            except Declined as reason:
-                workspace.ledger.add("declined", self.name, node.name, str(reason), node.op)
+        names, gemms = Names(workspace.graph), [node for node in workspace.graph.nodes if node.op == "Gemm"]
+        folded = sum(attempt(workspace, self.name, node, fold, names, node) for node in gemms)
         tidy(workspace.graph)
         if folded:
-            workspace.ledger.add("changed", self.name, "graph", f"{folded} factors of a Gemm folded into its constants")
+            workspace.ledger.add(
+                "changed", self.name, "graph", f"the factors of {folded} Gemm folded into their constants"
+            )
         return folded > 0
 
 
-def fold(names: Names, node: gs.Node) -> int:
-    """How many of the two factors were folded. Raises Declined."""
+def fold(names: Names, node: gs.Node) -> bool:
+    """Whether there were factors to fold. Raises Declined."""
     if not has_bias(node):
         node.attrs.pop("beta", None)  # a factor of nothing
     found = {attr: index for attr, index in (("alpha", 1), ("beta", 2)) if node.attrs.get(attr, 1.0) != 1.0}
@@ -43,4 +41,4 @@ def fold(names: Names, node: gs.Node) -> int:
     for attr, constant in constants.items():
         product = (constant.astype(np.float64) * node.attrs.pop(attr)).astype(constant.dtype)
         give(node, found[attr], product, names.fresh(f"{node.inputs[found[attr]].name}/{attr}"))
-    return len(found)
+    return bool(found)

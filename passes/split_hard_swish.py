@@ -17,7 +17,7 @@ class SplitHardSwish:
     """Split every HardSwish."""
 
     name: ClassVar[str] = "split_hard_swish"
-    tolerance_db: ClassVar[float] = 100.0
+    tolerance: ClassVar[float] = 1e-3
 
     def __call__(self, workspace: Workspace) -> bool:
         graph, names = workspace.graph, Names(workspace.graph)

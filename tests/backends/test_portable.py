@@ -4,7 +4,7 @@ from onnxq.backends import backend_of, onnxruntime, openvino
 from onnxq.models.card import load_card
 from onnxq.options import Options
 from onnxq.pipeline import quantize
-from onnxq.proof import sqnr_db
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import normal, parse, run
 
 

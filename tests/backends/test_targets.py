@@ -18,12 +18,12 @@ from onnxq.backends import TARGETS, backend_of
 from onnxq.execute import Session
 from onnxq.model import load_model
 from onnxq.models.card import load_card, shipped_cards
-from onnxq.proof import sqnr_db
 from onnxq.report import write_report
 from onnxq.result import BackendResult, Result
 from onnxq.samples import input_specs, open_samples
 from onnxq.scheme import Scheme, Steps, dequantize
 from onnxq.scheme import quantize as on_grid
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import normal, parse
 
 U8, U16, I8 = Scheme(False, False), Scheme(False, False, 16), Scheme(True, True)

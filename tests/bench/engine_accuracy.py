@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from corpus import CLASSIFIERS, CORPUS, MISSING, SAMPLES, TASKS, feeds, judge, path_of
 from onnxq import Options, quantize
-from onnxq.proof import sqnr_db
+from onnxq.sqnr import sqnr_db
 from table import table
 
 BATCHES = (1, 64)

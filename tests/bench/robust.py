@@ -21,8 +21,8 @@ from onnxq.backends import openvino, tensorrt
 from onnxq.backends.engine import Engine
 from onnxq.execute import Session
 from onnxq.inputs import Array, InputSpec, input_specs
-from onnxq.proof import sqnr_db
 from onnxq.samples import open_samples
+from onnxq.sqnr import sqnr_db
 from table import table
 
 COLUMNS = ("model", *BACKENDS, "verdict")

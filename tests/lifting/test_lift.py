@@ -10,7 +10,7 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 
 from onnxq.errors import ModelError
 from onnxq.lifting.lift import Learned, Lifted, lift
-from onnxq.proof import sqnr_db
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, normal, ops, parse, run
 
 QUANTIZERS = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}

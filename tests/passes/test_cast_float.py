@@ -9,7 +9,7 @@ import pytest
 
 from onnxq.errors import ModelError, RecipeError
 from onnxq.passes import Calibrate, CastFloat, InsertQdq, PlanIntegers, RoundWeights
-from onnxq.proof import sqnr_db
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
 from onnxq.validation import validated
 from onnxq.workspace import Workspace

@@ -11,8 +11,8 @@ from onnxq.backends.onnxruntime import build
 from onnxq.passes import InsertQdq
 from onnxq.passes.fuse_silu import FuseSilu
 from onnxq.passes.quantize_bias import QuantizeBias
-from onnxq.proof import sqnr_db
 from onnxq.recipe import RECIPES
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
 
 X = normal(2, 3, scale=3)

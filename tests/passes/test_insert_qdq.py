@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
-from onnxq.proof import sqnr_db
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, changes_nothing, normal, ops, parse, run, workspace
 from onnxq.workspace import Workspace
 

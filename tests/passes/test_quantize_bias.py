@@ -8,7 +8,7 @@ import pytest
 
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.quantize_bias import QuantizeBias
-from onnxq.proof import sqnr_db
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import changes_nothing, normal, parse, run, workspace
 from onnxq.workspace import Workspace
 

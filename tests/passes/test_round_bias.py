@@ -8,8 +8,8 @@ import pytest
 
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.round_bias import RoundBias
-from onnxq.proof import sqnr_db
 from onnxq.scheme import Scheme, Steps
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
 from onnxq.workspace import Workspace
 

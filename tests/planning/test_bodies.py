@@ -15,7 +15,7 @@ from onnxq.pipeline import quantize
 from onnxq.plan import Plan
 from onnxq.planning.bodies import best_axis
 from onnxq.planning.placement import Wishes, place
-from onnxq.proof import sqnr_db
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import changes_nothing, normal, ops, parse, run, scaled, workspace
 
 # One layer as exporters write it, with its weight moved in the body; one whose weight two bodies read; one small.

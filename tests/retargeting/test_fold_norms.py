@@ -8,10 +8,10 @@ import pytest
 
 from onnxq.lifting.lift import lift
 from onnxq.options import Options
-from onnxq.proof import sqnr_db
 from onnxq.retargeting.fold_norms import fold_norms
 from onnxq.retargeting.retarget import retarget
 from onnxq.scheme import dequantize
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, normal, ops, parse, run, workspace
 
 GRAPH = """g (float[N,2,5,5] x) => (float[N,4,3,3] y) {

@@ -14,10 +14,10 @@ from onnxq import Options, quantize, retarget
 from onnxq.errors import ModelError
 from onnxq.lifting.lift import Lifted, lift
 from onnxq.models.card import load_card
-from onnxq.proof import sqnr_db
 from onnxq.result import Result
 from onnxq.samples import input_specs, open_samples
 from onnxq.scheme import same_grid
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, normal, ops, parse, run
 
 CARD = "digits_mobilenet"

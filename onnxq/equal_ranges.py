@@ -14,7 +14,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.channel_flow import Numbers, Region
+from onnxq.channel_flow import Region
+from onnxq.components import Numbers
 from onnxq.graph import HEAVY_OPS, layout
 
 Vector = NDArray[np.float64]

@@ -20,9 +20,12 @@ from onnxq.passes import (
     PASSES,
     BalanceActivations,
     Calibrate,
+    DropIdle,
     FoldBatchNorm,
     FoldConstants,
     FoldGemmFactors,
+    FoldScale,
+    FusePad,
     InsertQdq,
     PlanIntegers,
     RoundWeights,
@@ -58,7 +61,10 @@ RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(
         (
             FoldConstants(),
+            DropIdle(),
+            FusePad(),
             FoldBatchNorm(),
+            FoldScale(),
             FoldGemmFactors(),
             BalanceActivations(),
             PlanIntegers(),

@@ -3,9 +3,12 @@
 from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
+from onnxq.passes.drop_idle import DropIdle
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
 from onnxq.passes.fold_gemm_factors import FoldGemmFactors
+from onnxq.passes.fold_scale import FoldScale
+from onnxq.passes.fuse_pad import FusePad
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.passes.plan import PlanIntegers
 from onnxq.passes.round_weights import RoundWeights
@@ -15,7 +18,10 @@ PASSES: dict[str, type[Pass]] = {
     entry.name: entry
     for entry in (
         FoldConstants,
+        DropIdle,
+        FusePad,
         FoldBatchNorm,
+        FoldScale,
         FoldGemmFactors,
         BalanceActivations,
         PlanIntegers,
@@ -31,9 +37,12 @@ __all__ = [
     "BalanceActivations",
     "Calibrate",
     "CastFloat",
+    "DropIdle",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldGemmFactors",
+    "FoldScale",
+    "FusePad",
     "InsertQdq",
     "PlanIntegers",
     "RoundWeights",

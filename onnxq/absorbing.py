@@ -3,6 +3,7 @@ what is computed before it.
 
 Between the two may stand what sees the channels with other axes, and sums with constants: ``(x + c) * k + s`` is
 ``x * k + (c * k + s)``, and ``x * k + c`` is ``(x + c / k) * k``. Everything is found possible before anything is done.
+A tensor that has a grid already keeps its values.
 """
 
 import numpy as np
@@ -36,7 +37,7 @@ def taken_before(workspace: Workspace, tensor: gs.Tensor, wanted: Affine) -> lis
     graph, edits = workspace.graph, list[Edit]()
     while True:
         node = sole_producer(graph, tensor, *HEAVY_OPS, *SEEN_THROUGH, "Add", "Mul")
-        if node is None:
+        if node is None or tensor.name in workspace.activations:
             return None
         edits.append(_normal_scaled(workspace, tensor, wanted))
         if node.op in HEAVY_OPS:
@@ -61,7 +62,7 @@ def taken_behind(workspace: Workspace, tensor: gs.Tensor, given: Affine) -> list
     graph, edits = workspace.graph, list[Edit]()
     top = {id(node) for node in graph.nodes}
     for node, index in readers(tensor):
-        if id(node) not in top or is_output(graph, tensor):
+        if id(node) not in top or is_output(graph, tensor) or tensor.name in workspace.activations:
             return None
         found = _taken_by(workspace, node, index, given)
         if found is None:
@@ -171,7 +172,9 @@ def _normal_forgotten(workspace: Workspace, node: gs.Node) -> Edit:
 
 
 def fold_before(workspace: Workspace, node: gs.Node, index: int, given: Affine) -> bool:
-    """Let what makes input ``index`` of the node do what the node does, which goes; whether it could. Raises Declined."""
+    """Let what makes input ``index`` of the node do what the node does, which goes; whether it could.
+
+    Raises Declined."""
     edits = taken_before(workspace, node.inputs[index], given)
     if edits is None:
         return False
@@ -185,7 +188,9 @@ def fold_before(workspace: Workspace, node: gs.Node, index: int, given: Affine) 
 
 
 def fold_behind(workspace: Workspace, node: gs.Node, index: int, given: Affine) -> bool:
-    """Let those that read the node's output do what the node does, which goes; whether they could. Raises Declined."""
+    """Let those that read the node's output do what the node does, which goes; whether they could.
+
+    Raises Declined."""
     edits = taken_behind(workspace, node.outputs[0], given)
     if edits is None:
         return False

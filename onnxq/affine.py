@@ -57,7 +57,7 @@ def along(vector: Vector, axis: int, rank: int) -> Vector:
 
 
 def affine(node: gs.Node) -> Affine | None:
-    """What the node computes, if it is affine. Raises Declined for a BatchNormalization whose numbers cannot be used."""
+    """What the node computes, if it is affine. Raises Declined where its numbers cannot be used."""
     return _of_norm(node) if node.op == "BatchNormalization" else _of_product_or_sum(node)
 
 

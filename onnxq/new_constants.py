@@ -26,8 +26,7 @@ class NewConstants:
         Raises Declined where numbers do not fit the dtype."""
         old = self.node.inputs[index] if index < len(self.node.inputs) else None
         stays = old is not None and (len(old.outputs) > 1 or (self.graph is not None and is_output(self.graph, old)))
-        keeps = old is not None and old.name and not stays
-        name = old.name if keeps else self.fresh(what)
+        name = old.name if old is not None and old.name and not stays else self.fresh(what)
         self._given.append((index, stored(array, dtype, what), name))
         return self
 

@@ -159,9 +159,9 @@ def axis_before(node: gs.Node, axis: int) -> int | None:
     if node.op in ("Concat", "Split"):
         return axis if axis != node.attrs.get("axis", 0) % rank else None
     if node.op == "Slice":
-        axes = node.inputs[3] if len(node.inputs) > 3 else None
-        known = axes is not None and is_constant(axes)
-        return axis if known and axis not in [int(cut) % rank for cut in axes.values] else None
+        if len(node.inputs) < 4 or not is_constant(node.inputs[3]):
+            return None
+        return axis if axis not in [int(cut) % rank for cut in node.inputs[3].values] else None
     return None
 
 

@@ -10,8 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.errors import Declined
-from onnxq.graph import is_constant, is_output, producer, readers, skip, tidy
+from onnxq.graph import constant_operand, is_constant, is_output, producer, skip, tidy
 from onnxq.rewriting import attempt
 from onnxq.workspace import Workspace
 
@@ -39,11 +38,12 @@ def drop(workspace: Workspace, node: gs.Node) -> bool:
         return False
     if any(tensor.outputs or is_output(graph, tensor) for tensor in node.outputs[1:]) or not idle(node):
         return False
-    source, result = node.inputs[0], node.outputs[0]
+    index = int(is_constant(node.inputs[0]) and len(node.inputs) == 2)  # of a product or a sum
+    source, result = node.inputs[index], node.outputs[0]
     if is_output(graph, result) and (producer(source) is None or is_output(graph, source)):
         return False
     kept, gone = (result, source) if is_output(graph, result) else (source, result)
-    skip(graph, node)
+    skip(graph, node, index)
     known = workspace.normals.pop(gone.name, None)
     if known is not None:
         workspace.normals.setdefault(kept.name, known)
@@ -142,13 +142,15 @@ def _has_one_input(node: gs.Node) -> bool:
     return len(node.inputs) == 1
 
 
-def _with(neutral: float) -> Callable[[gs.Node], bool]:
-    """The second operand is that number and repeats nothing. The first one is never a constant: it is swapped."""
+def _with(neutral: float, *, commutes: bool) -> Callable[[gs.Node], bool]:
+    """Whether one operand, the second unless the operator ``commutes``, is that number and repeats nothing."""
 
     def idle(node: gs.Node) -> bool:
-        constant, shape = _constant(node, 1), node.inputs[0].shape
-        if constant is None or not np.all(constant == neutral) or is_constant(node.inputs[0]):
+        index = constant_operand(node)
+        constant = None if index is None or (index == 0 and not commutes) else _constant(node, index)
+        if index is None or constant is None or not np.all(constant == neutral):
             return False
+        shape = node.inputs[1 - index].shape
         if constant.ndim == 0:
             return True
         if shape is None or constant.ndim > len(shape):
@@ -159,22 +161,22 @@ def _with(neutral: float) -> Callable[[gs.Node], bool]:
 
 
 IDLE: Mapping[str, Callable[[gs.Node], bool]] = {
-    "Add": _with(0),
+    "Add": _with(0, commutes=True),
     "Cast": _casts_to_itself,
     "Concat": _has_one_input,
-    "Div": _with(1),
+    "Div": _with(1, commutes=False),
     "Dropout": _infers,
     "Expand": _expands_nothing,
     "Flatten": _is_flat,
     "Identity": _always,
     "Max": _has_one_input,
     "Min": _has_one_input,
-    "Mul": _with(1),
+    "Mul": _with(1, commutes=True),
     "Pad": _pads_nothing,
     "Reshape": _keeps_shape,
     "Resize": _resizes_to_itself,
     "Slice": _takes_everything,
-    "Sub": _with(0),
+    "Sub": _with(0, commutes=False),
     "Sum": _has_one_input,
     "Tile": _repeats_once,
     "Transpose": _in_order,

@@ -12,7 +12,6 @@ import onnx_graphsurgeon as gs
 
 from onnxq.absorbing import fold_before, fold_behind
 from onnxq.affine import ELEMENTWISE, affine
-from onnxq.errors import Declined
 from onnxq.graph import constant_operand, producer, tidy
 from onnxq.rewriting import attempt
 from onnxq.workspace import Workspace

@@ -30,7 +30,7 @@ class FusePad:
 
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph
-        pads = [node for node in graph.nodes if node.op == "Pad"]
+        pads = [node for node in reversed(graph.nodes) if node.op == "Pad"]
         fused = sum(attempt(workspace, self.name, node, fuse, graph, node) for node in pads)
         if fused:
             tidy(graph)

@@ -13,9 +13,12 @@ from onnxq.facts import plain
 from onnxq.passes import (
     BalanceActivations,
     Calibrate,
+    DropIdle,
     FoldBatchNorm,
     FoldConstants,
     FoldGemmFactors,
+    FoldScale,
+    FusePad,
     InsertQdq,
     PlanIntegers,
     RoundWeights,
@@ -37,8 +40,8 @@ class Mine:
 
 def test_the_default_recipe() -> None:
     assert [type(step) for step in load_recipe("default").passes] == [
-        FoldConstants, FoldBatchNorm, FoldGemmFactors, BalanceActivations, PlanIntegers, Calibrate, RoundWeights,
-        InsertQdq,
+        FoldConstants, DropIdle, FusePad, FoldBatchNorm, FoldScale, FoldGemmFactors, BalanceActivations, PlanIntegers,
+        Calibrate, RoundWeights, InsertQdq,
     ]  # fmt: skip
 
 

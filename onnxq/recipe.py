@@ -27,6 +27,7 @@ from onnxq.passes import (
     FoldScale,
     FusePad,
     InsertQdq,
+    MergeSlices,
     PlanIntegers,
     RoundWeights,
 )
@@ -62,6 +63,7 @@ RECIPES: Mapping[str, Recipe] = {
         (
             FoldConstants(),
             DropIdle(),
+            MergeSlices(),
             FusePad(),
             FoldBatchNorm(),
             FoldScale(),

@@ -10,6 +10,7 @@ from onnxq.passes.fold_gemm_factors import FoldGemmFactors
 from onnxq.passes.fold_scale import FoldScale
 from onnxq.passes.fuse_pad import FusePad
 from onnxq.passes.insert_qdq import InsertQdq
+from onnxq.passes.merge_slices import MergeSlices
 from onnxq.passes.plan import PlanIntegers
 from onnxq.passes.round_weights import RoundWeights
 from onnxq.workspace import Pass
@@ -19,6 +20,7 @@ PASSES: dict[str, type[Pass]] = {
     for entry in (
         FoldConstants,
         DropIdle,
+        MergeSlices,
         FusePad,
         FoldBatchNorm,
         FoldScale,
@@ -44,6 +46,7 @@ __all__ = [
     "FoldScale",
     "FusePad",
     "InsertQdq",
+    "MergeSlices",
     "PlanIntegers",
     "RoundWeights",
 ]

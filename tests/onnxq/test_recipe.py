@@ -20,6 +20,7 @@ from onnxq.passes import (
     FoldScale,
     FusePad,
     InsertQdq,
+    MergeSlices,
     PlanIntegers,
     RoundWeights,
 )
@@ -40,8 +41,8 @@ class Mine:
 
 def test_the_default_recipe() -> None:
     assert [type(step) for step in load_recipe("default").passes] == [
-        FoldConstants, DropIdle, FusePad, FoldBatchNorm, FoldScale, FoldGemmFactors, BalanceActivations, PlanIntegers,
-        Calibrate, RoundWeights, InsertQdq,
+        FoldConstants, DropIdle, MergeSlices, FusePad, FoldBatchNorm, FoldScale, FoldGemmFactors, BalanceActivations,
+        PlanIntegers, Calibrate, RoundWeights, InsertQdq,
     ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Sizes that are free, followed from where they come from."""
 
+from typing import Any
+
 import numpy as np
 
 from onnxq.reshapes import written
@@ -12,7 +14,7 @@ def test_a_batch_is_followed_through_a_network() -> None:
         a = Conv<pads=[1,1,1,1]>(x, w) b = Relu(a) c = Add(b, x) d = MaxPool<kernel_shape=[2,2], strides=[2,2]>(c)
         e = Reshape(d, tokens) f = Transpose<perm=[0,2,1]>(e) g1 = MatMul(f, m) h = Add(f, g1)
         y = Slice(h, one, two, one) s = Shape(y) n = Gather(s, zero) u = Unsqueeze(n, zeros) }"""
-    given = {"w": normal(4, 4, 3, 3), "m": normal(4, 4), "tokens": np.array([-1, 4, 16])}
+    given: dict[str, Any] = {"w": normal(4, 4, 3, 3), "m": normal(4, 4), "tokens": np.array([-1, 4, 16])}
     given |= {"one": np.array([1]), "two": np.array([2]), "zero": np.array(0), "zeros": np.array([0])}
     known = ShapeValues.of(workspace(parse(text, **given)).graph)
     batch = Size("x", 0)

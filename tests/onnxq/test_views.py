@@ -1,5 +1,7 @@
 """Numbers along one axis, seen through a view: multiplying before it is multiplying behind it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -54,8 +56,9 @@ def test_a_reshape_is_right_or_declined(shape: list[int], data: st.DataObject) -
     ],
 )
 def test_there_and_back(node: str, shape: str, behind: int) -> None:
-    text = f"g (float[{shape}] x) => (float[{'A,B' if 'Sq' in node else 'A,B,C,D' if 'Un' in node else 'A,B,C'}] y) {{ y = {node} }}"
-    (view,) = workspace(parse(text, **({"zero": np.array([0])} if "zero" in node else {}))).graph.nodes
+    dims = {"Squeeze": "A,B", "Unsqueeze": "A,B,C,D"}.get(node.partition("(")[0], "A,B,C")
+    given: dict[str, Any] = {"zero": np.array([0])} if "zero" in node else {}
+    (view,) = workspace(parse(f"g (float[{shape}] x) => (float[{dims}] y) {{ y = {node} }}", **given)).graph.nodes
     there = seen_behind(view, Affine(normal(3).astype(float), np.zeros(3), 1))
     assert there.axis == behind
     assert seen_before(view, there).axis == 1

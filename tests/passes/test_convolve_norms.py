@@ -49,7 +49,7 @@ def test_others_stay(body: str, other: dict[str, Any]) -> None:
 
 
 def test_norms_behind_concats_are_integer_in_onnxruntime_alone() -> None:
-    norm = {name: abs(normal(12, seed=i)) + 1 for i, name in enumerate("gbmv")}
+    norm: dict[str, Any] = {name: abs(normal(12, seed=i)) + 1 for i, name in enumerate("gbmv")}
     text = f"""g (float[N,4,8,8] x) => (float[N,4,8,8] y) {{ a = Conv(x, w) r = Relu(a) b = Conv<pads=[1,1,1,1]>(r, v8)
         c = Concat<axis=1>(r, b) n = {BN}(c, g, b1, m, v) e = Relu(n) y = Conv(e, u) }}"""
     norm["b1"] = norm.pop("b")

@@ -7,11 +7,11 @@ import onnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxq.passes import DropIdle, FoldBatchNorm, FoldConstants, FoldGemmFactors, FoldScale, FusePad
+from onnxq.passes import DropIdle, FoldBatchNorm, FoldConstants, FoldGemmFactors, FoldScale, FusePad, MergeSlices
 from onnxq.sqnr import sqnr_db
 from onnxq.testing import changes_nothing, normal, parse, reads, run, workspace
 
-STEPS = (FoldConstants(), DropIdle(), FusePad(), FoldBatchNorm(), FoldScale(), FoldGemmFactors())
+STEPS = (FoldConstants(), DropIdle(), MergeSlices(), FusePad(), FoldBatchNorm(), FoldScale(), FoldGemmFactors())
 BN = "BatchNormalization<epsilon=0.01>"
 IMAGE = {  # of 4 channels and 6 x 6 pixels, each to the same
     "conv": "{y} = Conv<pads=[1,1,1,1]>({x}, w3)",

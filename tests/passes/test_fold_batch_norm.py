@@ -55,7 +55,7 @@ BEFORE = {
     "through reshape": ("t = Reshape(a, flat) y = Conv(t, w)", (2, 3, 5, 5), (4, 3, 3)),
     "by two layers": ("t = Conv(a, w) u = Conv(a, w) y = Add(t, u)", (2, 3, 5, 5), (4, 3, 3, 3)),
 }
-GIVEN = {"flat": np.array([0, 0, -1]), "last": np.array([2])}
+GIVEN: dict[str, Any] = {"flat": np.array([0, 0, -1]), "last": np.array([2])}
 
 
 def text(body: str, shape: tuple[int, ...]) -> str:
@@ -153,9 +153,10 @@ def test_a_factor_of_zero_leaves_nothing_to_take_the_shift_from() -> None:
     ],
 )  # fmt: skip
 def test_what_no_layer_takes_is_written_out_and_says_why(body: str, reason: str, left: list[str]) -> None:
-    shape, weights = (4, 4, 3, 3), {"w": normal(4, 4, 3, 3), "rows": normal(3, 3)}
+    shape: tuple[int, ...] = (4, 4, 3, 3)
+    weights: dict[str, Any] = {"w": normal(4, 4, 3, 3), "rows": normal(3, 3)}
     weights |= {"big": np.full((4, 4, 3, 3), 3e38, np.float32), "nan": np.full((4, 4, 1, 1), np.nan, np.float32)}
-    given = {**norm(4), "g": 3 + normal(4)}
+    given: dict[str, Any] = {**norm(4), "g": 3 + normal(4)}
     space = built(body, shape, **weights, **given)
     with np.errstate(all="ignore"):
         before = run(space, x=normal(*shape, scale=1e-3))["y"]

@@ -1,5 +1,7 @@
 """What depends on no input is computed once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -87,7 +89,7 @@ RESHAPES = {
 @pytest.mark.parametrize("name", RESHAPES)
 def test_a_reshape_takes_free_sizes_as_they_come(name: str) -> None:
     body, shape = RESHAPES[name]
-    given = {
+    given: dict[str, Any] = {
         "zero": np.array(0), "axis": np.array([0]), "one": np.array([1]), "rest": np.array([-1]), "four": np.array([4]),
         "two": np.array([2]), "six": np.array([6]), "w": normal(4), "k": normal(2, 3, 1),
     }  # fmt: skip
@@ -109,7 +111,7 @@ def test_a_reshape_takes_free_sizes_as_they_come(name: str) -> None:
 def test_a_reshape_of_sizes_that_are_not_its_own_stays(target: str) -> None:
     text = f"""g (float[N,3,K] x, float[M,4] h) => (float[A,B] y) {{ s = Shape(h) n = Slice(s, axis, one)
         q = Shape(x) m = Slice(q, axis, one) t = {target} y = Reshape(x, t) }}"""
-    given = {"axis": np.array([0]), "one": np.array([1]), "rest": np.array([-1])}
+    given: dict[str, Any] = {"axis": np.array([0]), "one": np.array([1]), "rest": np.array([-1])}
     feeds = {"x": normal(4, 3, 4), "h": normal(4, 4)}
     space = workspace(parse(text, **{name: array for name, array in given.items() if reads(text, name)}), feeds)
     FoldConstants()(space)

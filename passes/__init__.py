@@ -4,6 +4,7 @@ from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
 from onnxq.passes.drop_idle import DropIdle
+from onnxq.passes.equalize_channels import EqualizeChannels
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
 from onnxq.passes.fold_gemm_factors import FoldGemmFactors
@@ -25,6 +26,7 @@ PASSES: dict[str, type[Pass]] = {
         FoldBatchNorm,
         FoldScale,
         FoldGemmFactors,
+        EqualizeChannels,
         BalanceActivations,
         PlanIntegers,
         Calibrate,
@@ -40,6 +42,7 @@ __all__ = [
     "Calibrate",
     "CastFloat",
     "DropIdle",
+    "EqualizeChannels",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldGemmFactors",

@@ -105,9 +105,9 @@ def absorb(workspace: Workspace, region: Region, shift: Vector) -> bool:
     """Take ``shift`` [channels] from what the region's makers make, and give it to the biases of its takers."""
     with whole([end.node for end in (*region.makers, *region.takers)]):
         for end in region.makers:
-            scale_output_channels(end.node, np.ones(len(end.channels)), -shift[end.channels])
+            scale_output_channels(end.node, np.ones(len(end.channels)), -shift[end.channels], workspace.graph)
         for end in region.takers:
-            scale_input_channels(end.node, np.ones(len(end.channels)), shift[end.channels])
+            scale_input_channels(end.node, np.ones(len(end.channels)), shift[end.channels], workspace.graph)
     for end in region.makers:
         name = end.node.outputs[0].name
         if name in workspace.normals:

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from onnxq.channel_flow import Channels, Given, Rule, Trace
 from onnxq.errors import Declined
 from onnxq.graph import is_constant
+from onnxq.views import carried
 
 
 def only(given: Given) -> Channels:
@@ -171,33 +172,12 @@ def transposed(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels |
 
 
 def viewed(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
-    """Elements keep their order: the channel of element ``i`` is ``i // inner % channels``, with ``inner`` the elements
-    from one channel to the next. An axis that counts finer, and comes round later, carries it."""
     channels, before, after = only(given), node.inputs[0].shape, node.outputs[0].shape
-    if before is None or after is None:
+    if before is None or after is None or not len(channels.numbers):
         raise Declined(f"{node.op} between shapes that are not known")
-    axis, count = channels.axis, len(channels.numbers)
-    if _leads_alike(before[:axis], after[:axis]) and after[axis : axis + 1] == [count]:
-        return [Channels(axis, len(after), channels.numbers)]
-    inner = _elements(before[axis + 1 :])
-    for at, size in enumerate(after):
-        step = _elements(after[at + 1 :])
-        if not isinstance(size, int) or not inner or not step or not size * count:
-            continue
-        if inner % step == 0 and size * step % (count * inner) == 0:
-            index = np.arange(size) // (inner // step) % count
-            return [Channels(at, len(after), channels.numbers[index] if size != count else channels.numbers)]
-    raise Declined(f"{node.op} takes the channels apart, or its shapes are not known")
-
-
-def _leads_alike(one: Sequence[object], other: Sequence[object]) -> bool:
-    """Whether the axes are the same for sure: of one number, or one name."""
-    return list(one) == list(other) and None not in one
-
-
-def _elements(sizes: Sequence[object]) -> int | None:
-    known = [size for size in sizes if isinstance(size, int)]
-    return math.prod(known) if len(known) == len(sizes) else None
+    axis, index = carried(before, channels.axis, len(channels.numbers), after)
+    numbers = channels.numbers if len(index) == len(channels.numbers) else channels.numbers[index]
+    return [Channels(axis, len(after), numbers)]
 
 
 def _has(node: gs.Node, index: int) -> bool:

@@ -6,14 +6,15 @@ the channels of everything that the node reads.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.channel_flow import Channels, End, Given, Rule, Trace
 from onnxq.channel_moves import MOVES, only
-from onnxq.channels import output_channels
+from onnxq.channels import input_axis, input_channels, output_axis, output_channels
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, has_bias, is_constant, layout, readers
 
@@ -44,33 +45,40 @@ def carry(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None
 
 def linear(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     """A layer takes the channels it reads, and makes others."""
-    where = layout(node)
-    if where is None or where.index != 1 or (node.op == "MatMul" and node.inputs[1].values.ndim != 2):
+    where, read = layout(node), given[0]
+    if where is None or where.index != 1:
         raise Declined(f"{node.op} multiplies by what is computed at run time, or from the left")
-    weight = node.inputs[1]
     if node.op == "Gemm" and node.attrs.get("transA", 0):
         raise Declined("Gemm transposes what it reads")
-    if len(readers(weight)) > 1:
-        raise Declined("its weight is shared with another layer")
-    if weight.values.dtype != np.float32:
-        raise Declined(f"its weight is {weight.values.dtype}, not float32")
-    if not np.isfinite(weight.values).all():
-        raise Declined("its weight has values that are infinite or NaN")
-    read = given[0]
-    conv = node.op in ("Conv", "ConvTranspose")
-    rank = len(weight.shape) if conv else 2 if node.op == "Gemm" else read.rank if read else _rank(node.inputs[0])
-    axis = 1 if conv else rank - 1
+    weight = node.inputs[1].values
+    if node.op == "MatMul" and weight.ndim != 2:
+        raise Declined("MatMul has several matrices")
     if any(channels is not None for channels in given[1:]):
         raise Declined(f"{node.op} reads a bias that is computed at run time")
+    rank = weight.ndim if node.op != "MatMul" else read.rank if read else _rank(node.inputs[0])
     if read is not None:
-        if read.axis != axis or len(read.numbers) != weight.shape[where.in_axis] * where.groups ** (node.op == "Conv"):
+        if (read.axis, len(read.numbers)) != (input_axis(node) % rank, input_channels(node)):
             raise Declined(f"{node.op} sums along another axis than that of the channels")
         trace.takers.append(End(node, read.numbers))
-    made = trace.fresh(axis, rank, output_channels(node))
+    made = trace.fresh(output_axis(node) % rank, rank, output_channels(node))
     trace.makers.append(End(node, made.numbers))
-    if has_bias(node) and not is_constant(node.inputs[2]):
-        trace.fix(made, f"the bias of {node.op} is computed at run time")
+    for reason in _fixing(node, weight):
+        for channels in (read, made):
+            if channels is not None:
+                trace.fix(channels, reason)
     return [made]
+
+
+def _fixing(node: gs.Node, weight: NDArray[np.generic]) -> Iterator[str]:
+    """Why the layer's weight or its bias must stay what they are."""
+    if len(readers(node.inputs[1])) > 1:
+        yield "a weight is shared by several layers"
+    if weight.dtype != np.float32:
+        yield f"a weight is {weight.dtype}, not float32"
+    elif not np.isfinite(weight).all():
+        yield "a weight is infinite or NaN"
+    if has_bias(node) and not is_constant(node.inputs[2]):
+        yield "a bias is computed at run time"
 
 
 def normalization(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:

@@ -144,15 +144,16 @@ def multiplied(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels |
     constants = [tensor for tensor in node.inputs if is_constant(tensor)]
     if all(channels is None for channels in given):
         return _made_by_constant(trace, node, constants) if node.op == "Mul" else []
-    main = given[0] if given[0] is not None or node.op == "Div" else given[1]
-    if main is None or node.inputs[0] is node.inputs[1] or not all(_fits(constant, main) for constant in constants):
+    at = 0 if given[0] is not None or node.op == "Div" else 1
+    main = given[at]
+    if main is None or not all(_fits(constant, main) for constant in constants):
         raise Declined(f"{node.op} does not commute with a factor per channel")
     result = _broadcast(main, node, given)
     shape = node.outputs[0].shape
     if len(main.numbers) == 1 and (shape is None or shape[result.axis] != 1):
         raise Declined(f"{node.op} spreads one channel over several")
-    for channels in given:
-        if channels is not None and channels is not main:
+    for index, channels in enumerate(given):
+        if channels is not None and index != at:  # they may be the very same
             trace.fix(channels, "what multiplies other channels cannot be multiplied itself")
     return [result]
 

@@ -1,4 +1,4 @@
-"""Operator by operator: which channels may be multiplied between two layers, and that the function stays if they are."""
+"""Operator by operator: which channels between two layers may be multiplied, and that the function stays."""
 
 from typing import Any
 
@@ -13,16 +13,26 @@ from spreading import spread
 X = normal(3, 3, 6, 6)
 C = normal(4, 1, 1, seed=8)
 WEIGHTS: dict[str, Any] = {
-    **{"v": normal(4, 3, 1, 1), "u": normal(4), "w": normal(2, 4, 1, 1, seed=1), "w1": normal(2, 1, 1, 1, seed=2)},
-    **{"c": C, "c1": normal(1), "c0": np.zeros((1, 4, 1, 1), np.float32), "p": np.abs(C), "row": normal(6)},
-    **{"v3": normal(3, 3, 1, 1, seed=3), "one": normal(1, 3, 1, 1, seed=4), "z8": np.zeros((1, 4, 1, 1), np.float32)},
-    **{
-        "five": np.zeros((1, 1, 1, 1, 1), np.float32),
-        "d": normal(4, 1, 3, 3, seed=5),
-        "w8": normal(2, 4, 1, 1, seed=6),
-    },
-    **{"wg": normal(4, 2, 1, 1, seed=7), "wt": normal(4, 3, 2, 2, seed=9), "wtg": normal(4, 3, 2, 2, seed=10)},
-    **{"deep": normal(4, 4, 1, 1, seed=11), "inf": np.array([[[[np.inf]], [[1]], [[1]], [[1]]]] * 2, np.float32)},
+    "v": normal(4, 3, 1, 1),
+    "u": normal(4),
+    "w": normal(2, 4, 1, 1, seed=1),
+    "w1": normal(2, 1, 1, 1, seed=2),
+    "c": C,
+    "c1": normal(1),
+    "c0": np.zeros((1, 4, 1, 1), np.float32),
+    "p": np.abs(C),
+    "row": normal(6),
+    "v3": normal(3, 3, 1, 1, seed=3),
+    "one": normal(1, 3, 1, 1, seed=4),
+    "z8": np.zeros((1, 4, 1, 1), np.float32),
+    "five": np.zeros((1, 1, 1, 1, 1), np.float32),
+    "d": normal(4, 1, 3, 3, seed=5),
+    "w8": normal(2, 4, 1, 1, seed=6),
+    "wg": normal(4, 2, 1, 1, seed=7),
+    "wt": normal(4, 3, 2, 2, seed=9),
+    "wtg": normal(4, 3, 2, 2, seed=10),
+    "deep": normal(4, 4, 1, 1, seed=11),
+    "inf": np.array([[[[np.inf]], [[1]], [[1]], [[1]]]] * 2, np.float32),
 }
 
 
@@ -305,9 +315,10 @@ def test_norms_make_channels(name: str) -> None:
         "n2": normal(4, 2),
     }
     weights |= {"p4": np.abs(normal(4)) + 1, "v": normal(4, 3, 1, 1), "shape": np.array([0, 4, 36])}
-    body = f"[one] a = Conv(x, v) b = Reshape(a, shape) t = Transpose<perm=[0,2,1]>(b) {NORMS[name]} [q1] k = MatMul(n, m) "
+    body = f"[one] a = Conv(x, v) b = Reshape(a, shape) t = Transpose<perm=[0,2,1]>(b) {NORMS[name]} "
     body += (
-        "[q2] l = MatMul(n, n2) e = Softmax(k) f = ReduceSum<keepdims=0>(e, last) y = Concat<axis=1>(f, f)  z = Neg(l)"
+        "[q1] k = MatMul(n, m) [q2] l = MatMul(n, n2) e = Softmax(k) f = ReduceSum<keepdims=0>(e, last) "
+        "y = Concat<axis=1>(f, f) z = Neg(l)"
     )
     text = f"g (float[N,3,6,6] x) => (float[N,72] y, float[N,36,2] z) {{ {body} }}"
     space = workspace(parse(text, **used(body, {**weights, "last": np.array([-1])})), {"x": X})

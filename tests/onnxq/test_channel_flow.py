@@ -23,7 +23,7 @@ def net(body: str, outputs: str = "y", **constants: Any) -> Workspace:
     """Of layers of 4 channels; [names] are those of the nodes."""
     values = ", ".join(f"float[{','.join(name + side for side in 'ABCD')}] {name}" for name in outputs.split())
     text = f"g (float[N,4,6,6] x) => ({values}) {{ {body} }}"
-    given = {name: np.asarray(array) for name, array in {**LAYERS, "d": DEPTHWISE, **constants}.items()}
+    given: dict[str, Any] = {name: np.asarray(array) for name, array in {**LAYERS, "d": DEPTHWISE, **constants}.items()}
     return workspace(parse(text, **{name: array for name, array in given.items() if reads(body, name)}))
 
 
@@ -45,7 +45,8 @@ def test_the_stream_of_a_residual_network_is_one_region() -> None:
     block = "[in{0}] a{0} = Conv(s{0}, w{0}) r{0} = Relu(a{0}) [out{0}] m{0} = Conv(r{0}, v{0}) q{0} = Add(m{0}, s{0}) "
     block += "s{1} = Relu(q{0}) "
     text = "[stem] s0 = Conv(x, w5) " + "".join(block.format(i, i + 1) for i in range(3)) + "[head] y = Conv(s3, w4)"
-    found = regions(net(text, **{f"v{i}": normal(4, 4, 1, 1, seed=10 + i) for i in range(3)}).graph)
+    second: dict[str, Any] = {f"v{i}": normal(4, 4, 1, 1, seed=10 + i) for i in range(3)}
+    found = regions(net(text, **second).graph)
     assert len(found) == 4
     (stream,) = (region for region in found if region.joined)
     assert ends(stream) == (["stem", "out0", "out1", "out2"], ["in0", "in1", "in2", "head"])

@@ -19,7 +19,9 @@ V, U = normal(4, 3, 1, 1), normal(4, seed=1)
 def net(body: str, opset: int = 17, shape: str = "N,3,6,6", rank: int = 4, **constants: Any) -> Workspace:
     """A Conv named one, which makes ``a`` of 4 channels, and ``body``, which makes y and perhaps z."""
     text = f"[one] a = Conv(x, v, u) {body}"
-    found = {name: np.asarray(array) for name, array in {"v": V, "u": U, **constants}.items() if reads(text, name)}
+    found: dict[str, Any] = {
+        name: np.asarray(array) for name, array in {"v": V, "u": U, **constants}.items() if reads(text, name)
+    }
     outputs = f"float[{','.join('ABCDE'[:rank])}] y" + (", float[P,Q,R,S] z" if " z = " in f" {text}" else "")
     return workspace(
         parse(f"g (float[{shape}] x) => ({outputs}) {{ {text} }}", opset, **found), {"x": normal(3, 3, 6, 6)}
@@ -38,7 +40,7 @@ def kept(space: Workspace) -> list[Region]:
 
 def numbers(region: Region, tensor: str = "b") -> list[int]:
     """Which of the region's channels those of the tensor are."""
-    return region.tensors[tensor].numbers.tolist()
+    return list(region.tensors[tensor].numbers.tolist())
 
 
 def weight(channels: int) -> Any:
@@ -61,7 +63,7 @@ SLICES = {  # starts, ends, axes, steps
 @pytest.mark.parametrize("name", SLICES)
 def test_slice(name: str) -> None:
     *bounds, wanted = SLICES[name]
-    found = dict(zip(("s", "e", "ax", "st"), (np.array(part, I64) for part in bounds), strict=True))
+    found: dict[str, Any] = dict(zip(("s", "e", "ax", "st"), (np.array(part, I64) for part in bounds), strict=True))
     (region,) = kept(net("b = Slice(a, s, e, ax, st) y = Conv(b, w)", w=weight(len(wanted)), **found))
     assert numbers(region) == wanted
     assert region.count == 4
@@ -77,7 +79,7 @@ def test_slice_of_the_first_axes_by_default() -> None:
 
 def test_slice_at_places_that_are_computed() -> None:
     places = "s = Shape(x) n = Gather(s, two) k = Div(n, six) "
-    more = {
+    more: dict[str, Any] = {
         "two": np.array([2]),
         "six": np.array([6]),
         "nine": np.array([9]),
@@ -103,7 +105,7 @@ def test_slice_at_places_that_are_computed() -> None:
 )
 def test_split(body: str, opset: int, parts: list[list[int]]) -> None:
     layers = "p = Conv(b, w) q = Conv(c, k) e = GlobalMaxPool(p) f = GlobalMaxPool(q) y = Sub(e, f)"
-    widths = {"w": normal(2, len(parts[0]), 1, 1), "k": normal(2, len(parts[1]), 1, 1, seed=3)}
+    widths: dict[str, Any] = {"w": normal(2, len(parts[0]), 1, 1), "k": normal(2, len(parts[1]), 1, 1, seed=3)}
     (region,) = kept(net(f"{body} {layers}", opset, sizes=np.array([1, 3]), **widths))
     assert [numbers(region, "b"), numbers(region, "c")] == parts
     assert len(region.takers) == 2
@@ -165,7 +167,7 @@ def test_gather(indices: list[int], axis: int, wanted: list[int]) -> None:
 
 
 def test_gather_of_one_pixel_or_token_drops_its_axis() -> None:
-    more = {"i": np.array(1), "m": normal(4, 2), "to": np.array([0, 4, 36])}
+    more: dict[str, Any] = {"i": np.array(1), "m": normal(4, 2), "to": np.array([0, 4, 36])}
     body = "r = Reshape(a, to) t = Transpose<perm=[0,2,1]>(r) b = Gather<axis=1>(t, i) y = MatMul(b, m)"
     (region,) = kept(net(body, rank=2, **more))
     assert (region.tensors["b"].axis, region.tensors["b"].rank) == (1, 2)
@@ -189,7 +191,7 @@ def test_gather_of_one_channel_or_at_run_time() -> None:
     assert not [r for r in kept(net(body, w=weight(4), flat=np.array([-1]))) if r.free]
 
 
-PADS = {
+PADS: dict[str, Any] = {
     "pixels": ("Pad(a, p)", 17, {"p": [0, 0, 1, 1, 0, 0, 1, 1]}, 4),
     "pixels by reflection": ('Pad<mode="reflect">(a, p)', 17, {"p": [0, 0, 1, 1, 0, 0, 1, 1]}, 4),
     "cropped": ("Pad(a, p)", 17, {"p": [0, 0, -1, 0, 0, 0, 0, -2]}, 4),
@@ -203,7 +205,7 @@ PADS = {
 @pytest.mark.parametrize("name", PADS)
 def test_pad(name: str) -> None:
     node, opset, constants, channels = PADS[name]
-    arrays = {key: np.array(value) for key, value in constants.items()}
+    arrays: dict[str, Any] = {key: np.array(value) for key, value in constants.items()}
     (region,) = kept(
         net(f"b = {node} y = Conv(b, w)", opset, w=weight(channels), zero=np.array(0, np.float32), **arrays)
     )
@@ -222,7 +224,7 @@ def test_pad(name: str) -> None:
     ],
 )
 def test_pads_that_channels_do_not_survive(node: str, constants: dict[str, list[int]], channels: int) -> None:
-    arrays = {key: np.array(value) for key, value in constants.items()}
+    arrays: dict[str, Any] = {key: np.array(value) for key, value in constants.items()}
     space = net(f"b = {node} y = Conv(b, w)", w=weight(channels), one=np.array(1, np.float32), **arrays)
     assert not [region for region in kept(space) if region.free]
 
@@ -241,7 +243,7 @@ REDUCED = {
 
 @pytest.mark.parametrize("node", REDUCED)
 def test_reduced_over_pixels(node: str) -> None:
-    more = {"pixels": np.array([2, -1]), "nothing": np.zeros(0, I64)}
+    more: dict[str, Any] = {"pixels": np.array([2, -1]), "nothing": np.zeros(0, I64)}
     (region,) = kept(net(f"b = {node} y = Conv(b, w)", REDUCED[node], w=weight(4), **more))
     assert not region.fixed.any()
 
@@ -286,7 +288,11 @@ RESIZED = [
 
 @pytest.mark.parametrize(("node", "opset"), RESIZED)
 def test_resize(node: str, opset: int) -> None:
-    more = {"scales": np.array([1, 1, 2, 1.5], np.float32), "sizes": np.array([3, 4, 9, 5]), "two": np.array([9, 5])}
+    more: dict[str, Any] = {
+        "scales": np.array([1, 1, 2, 1.5], np.float32),
+        "sizes": np.array([3, 4, 9, 5]),
+        "two": np.array([9, 5]),
+    }
     (region,) = kept(net(f"b = {node} y = Conv(b, w)", opset, w=weight(4), shape="3,3,6,6", **more))
     assert not region.fixed.any()
 
@@ -308,7 +314,7 @@ def test_resize_of_channels() -> None:
     ],
 )
 def test_depth_and_space(body: str, wanted: list[int]) -> None:
-    more = {"w16": weight(16), "w1": weight(1), "w2": weight(2), "deep": normal(8, 4, 1, 1)}
+    more: dict[str, Any] = {"w16": weight(16), "w1": weight(1), "w2": weight(2), "deep": normal(8, 4, 1, 1)}
     region = kept(net(body, **more))[-1]
     assert numbers(region) == wanted
     assert not region.fixed.any()
@@ -321,7 +327,7 @@ VIEWS = {
     "reshaped": ("p = GlobalAveragePool(a) b = Reshape(p, flat)", [0, 1, 2, 3]),
     "reshaped for any batch": ("p = GlobalAveragePool(a) b = Reshape(p, any)", [0, 1, 2, 3]),
 }
-SHAPES = {
+SHAPES: dict[str, Any] = {
     "pixels": np.array([2, 3]),
     "flat": np.array([0, -1]),
     "any": np.array([-1, 4]),
@@ -340,7 +346,7 @@ def test_views_into_vectors(name: str, batch: str) -> None:
 
 
 TOKENS = "r = Reshape(a, pixels) t = Transpose<perm=[0,2,1]>(r) {} y = MatMul(b, m)"
-PIXELS = {"pixels": np.array([0, 4, 36]), "m": normal(4, 2)}
+PIXELS: dict[str, Any] = {"pixels": np.array([0, 4, 36]), "m": normal(4, 2)}
 
 
 @pytest.mark.parametrize(
@@ -353,7 +359,7 @@ PIXELS = {"pixels": np.array([0, 4, 36]), "m": normal(4, 2)}
     ],
 )
 def test_views_into_tokens(view: str, shape: list[int], rank: int) -> None:
-    more = {"to": np.array(shape), "second": np.array([1])}
+    more: dict[str, Any] = {"to": np.array(shape), "second": np.array([1])}
     (region,) = kept(net(TOKENS.format(view), rank=rank, **more, **PIXELS))
     assert numbers(region) == [0, 1, 2, 3]
     assert not region.fixed.any()
@@ -368,7 +374,7 @@ def test_views_into_tokens(view: str, shape: list[int], rank: int) -> None:
     ids=["heads", "groups"],
 )
 def test_views_that_take_channels_apart(body: str) -> None:
-    more = {"heads": np.array([0, 36, 2, 2]), "back": np.array([0, 36, 4])}
+    more: dict[str, Any] = {"heads": np.array([0, 36, 2, 2]), "back": np.array([0, 36, 4])}
     rank = 2 if "Gemm" in body else 3
     space = net(body, rank=rank, **{**SHAPES, **PIXELS, **more})
     assert not [region for region in kept(space) if region.free]
@@ -382,7 +388,7 @@ def test_axes_in_another_order() -> None:
 
 @pytest.mark.parametrize("shape", ["N,3,H,W", "3,3,H,W"])
 def test_pixels_of_any_number(shape: str) -> None:
-    more = {"pixels": np.array([0, 4, -1]), "m": normal(4, 2)}
+    more: dict[str, Any] = {"pixels": np.array([0, 4, -1]), "m": normal(4, 2)}
     (region,) = kept(
         net("r = Reshape(a, pixels) b = Transpose<perm=[0,2,1]>(r) y = MatMul(b, m)", rank=3, shape=shape, **more)
     )

@@ -1,5 +1,6 @@
 """Rewrites, one per file, by the name recipes call them."""
 
+from onnxq.passes.absorb_high_bias import AbsorbHighBias
 from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
@@ -27,6 +28,7 @@ PASSES: dict[str, type[Pass]] = {
         FoldScale,
         FoldGemmFactors,
         EqualizeChannels,
+        AbsorbHighBias,
         BalanceActivations,
         PlanIntegers,
         Calibrate,
@@ -38,6 +40,7 @@ PASSES: dict[str, type[Pass]] = {
 
 __all__ = [
     "PASSES",
+    "AbsorbHighBias",
     "BalanceActivations",
     "Calibrate",
     "CastFloat",

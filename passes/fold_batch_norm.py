@@ -20,7 +20,7 @@ from onnxq.graph import Names, tidy
 from onnxq.new_constants import stored
 from onnxq.normal import Normal
 from onnxq.rewriting import attempt
-from onnxq.workspace import Workspace
+from onnxq.workspace import TOLERANCE, Workspace
 
 NO_LAYER = "no layer to fold into: neither its only input nor all of its readers are linear layers"
 
@@ -30,7 +30,7 @@ class FoldBatchNorm:
     """Fold every BatchNormalization that has a linear layer beside it into that layer; write out the others."""
 
     name: ClassVar[str] = "fold_batch_norm"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph

@@ -71,6 +71,12 @@ class Workspace:
             rewritten=dict(self.rewritten),
         )
 
+    def copy(self) -> "Workspace":
+        """The same again, for the same backend."""
+        fresh = self.fork(self.backend)
+        fresh.activations, fresh.weights = dict(self.activations), dict(self.weights)
+        return fresh
+
     def restore(self, earlier: "Workspace") -> None:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""
         fresh = earlier.fork(self.backend)

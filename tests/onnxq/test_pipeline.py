@@ -21,8 +21,8 @@ from onnxq.errors import DataError, EngineError, RecipeError
 from onnxq.metrics import Top1
 from onnxq.model import load_model
 from onnxq.models.card import load_card, shipped_cards
-from onnxq.pipeline import _check_order
 from onnxq.result import Result
+from onnxq.stages import check_order
 from onnxq.testing import normal, parse, run, workspace
 
 NO_BUILD = Options(build=False)
@@ -326,7 +326,7 @@ def test_a_pass_too_early_is_refused() -> None:
         from onnxq.passes import PASSES
 
         with pytest.raises(RecipeError, match=f"nothing is planned when '{step}' runs"):
-            _check_order(space, PASSES[step]())
+            check_order(space, PASSES[step]())
 
 
 def test_a_card_brings_everything_and_what_is_given_wins() -> None:

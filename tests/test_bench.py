@@ -239,6 +239,17 @@ def test_one_scale_per_weight_is_judged_on_every_backend() -> None:
 
 
 @corpus
+def test_what_passes_bring_is_judged_by_the_metric_of_the_task() -> None:
+    from what_passes_bring import COLUMNS, rows, test_data
+
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows(["kws_dscnn"])]
+    folds = next(r for r in found if (r["backend"], r["left out"]) == ("onnxruntime", "fold_batch_norm"))
+    assert isinstance(folds["brings dB"], float) and folds["brings dB"] > 5
+    samples, metric = test_data("yolox_nano")
+    assert metric.name == "box_ap" and samples["images"].shape == (88, 3, 416, 416)
+
+
+@corpus
 def test_the_float_model_is_like_itself() -> None:
     from figures import figures
 

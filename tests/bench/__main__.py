@@ -19,6 +19,7 @@ PARTS = (
     "rewrites",
     "per_tensor",
     "balance",
+    "what_passes_bring",
     "robust",
 )
 

@@ -456,10 +456,17 @@ def test_progress_is_drawn_on_a_terminal_only(folder: Path) -> None:
     assert "8/8" in drawn
 
 
-def terminal(*words: str) -> str:
+def test_progress_names_the_variant_also_in_a_small_window(folder: Path) -> None:
+    drawn = terminal(sys.executable, "-m", "onnxq", *TINY, "--no-build", "--ablate", LINES="6")
+    assert "without any of them" in drawn
+    assert max(frame.count("\n") for frame in drawn.split("\x1b[2K")) < 6
+
+
+def terminal(*words: str, **environment: str) -> str:
     """What the command writes to a stderr that is a terminal."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"}):
+    there = {**os.environ, "TERM": "xterm", **environment}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, env=there):
         os.close(theirs)
         parts = []
         while part := _read(ours):

@@ -1,6 +1,7 @@
 """Multiply the channels of a region by a factor each: where they are made, and back again where they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -15,23 +16,28 @@ from onnxq.workspace import Workspace
 def multiply(workspace: Workspace, region: Region, factor: Vector) -> None:
     """``factor`` is [channels of the region], positive. Raises Declined, and then nothing is changed."""
     names = Names(workspace.graph)
-    ends = (*region.makers, *region.shifts, *region.takers)
-    before = [(e.node, e.node.op, dict(e.node.attrs), list(e.node.inputs)) for e in ends]
-    try:
+    with whole([end.node for end in (*region.makers, *region.shifts, *region.takers)]):
         for end in region.makers:
             _make(names, region, end, factor[end.channels])
         for end in region.shifts:
             _scale_constants(names, end.node, region.tensors[end.node.outputs[0].name], factor[end.channels])
         for end in region.takers:
             scale_input_channels(end.node, 1 / factor[end.channels], np.zeros(len(end.channels)))
-    except Declined:
-        for node, op, attrs, inputs in reversed(before):
-            node.op, node.attrs = op, attrs
-            node.inputs = inputs
-        raise
     for tensor, channels in region.tensors.items():
         if tensor in workspace.normals:
             workspace.normals[tensor] = workspace.normals[tensor].scaled(factor[channels.numbers])
+
+
+@contextmanager
+def whole(nodes: Sequence[gs.Node]) -> Iterator[None]:
+    """What is declined half way leaves the nodes as they were."""
+    before = [(node, node.op, dict(node.attrs), list(node.inputs), list(node.outputs)) for node in nodes]
+    try:
+        yield
+    except Declined:
+        for node, op, attrs, inputs, outputs in before:
+            node.op, node.attrs, node.inputs, node.outputs = op, attrs, inputs, outputs
+        raise
 
 
 def _make(names: Names, region: Region, end: End, factor: Vector) -> None:

@@ -70,7 +70,9 @@ def quantize(
         data = open_samples(
             samples, inputs, preprocessing=options.preprocessing, limit=options.samples, seed=options.seed
         )
-        base = Workspace(to_graph(source), source, data, backends[0], options.batch, progress=progress)
+        base = Workspace(
+            to_graph(source), source, data, backends[0], options.batch, progress=progress, beside=tuple(backends[1:])
+        )
         _tell_frozen_inputs(base)
         beginning = Beginning(base, tuple(asked), tuple(backends), Proof(source, data))
     ready = calibrated(beginning.copy() if ablate else beginning, written.passes, clock)

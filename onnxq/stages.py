@@ -37,7 +37,7 @@ class Beginning:
     def alone(self) -> list["Beginning"]:
         """One for each backend."""
         pairs = zip(self.asked, self.backends, strict=True)
-        return [replace(self, base=self.base.copy(), asked=(asked,), backends=(own,)) for asked, own in pairs]
+        return [replace(self, base=self.base.fork(own), asked=(asked,), backends=(own,)) for asked, own in pairs]
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,12 @@ class Workspace:
     normals: dict[str, Normal] = field(default_factory=dict)  # by tensor: what a folded batch norm told of it
     rewritten: dict[Subject, str] = field(default_factory=dict)  # what was done, with the node's operator
     barred: frozenset[Subject] = frozenset()  # what is not to be done
+    beside: tuple[Backend, ...] = ()  # the other backends whose graphs are made from this one
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """All whose graphs are made from this one."""
+        return (self.backend, *self.beside)
 
     def fork(self, backend: Backend) -> "Workspace":
         return replace(
@@ -69,12 +75,13 @@ class Workspace:
             ledger=self.ledger.copy(),
             normals=dict(self.normals),
             rewritten=dict(self.rewritten),
+            beside=(),
         )
 
     def copy(self) -> "Workspace":
-        """The same again, for the same backend."""
+        """The same again, for the same backends."""
         fresh = self.fork(self.backend)
-        fresh.activations, fresh.weights = dict(self.activations), dict(self.weights)
+        fresh.activations, fresh.weights, fresh.beside = dict(self.activations), dict(self.weights), self.beside
         return fresh
 
     def restore(self, earlier: "Workspace") -> None:

@@ -1,5 +1,6 @@
 """Rewrites, one per file, by the name recipes call them."""
 
+from onnxq.passes.absorb_high_bias import AbsorbHighBias
 from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
@@ -19,6 +20,7 @@ PASSES: dict[str, type[Pass]] = {
         FoldBatchNorm,
         FoldGemmFactors,
         EqualizeChannels,
+        AbsorbHighBias,
         BalanceActivations,
         PlanIntegers,
         Calibrate,
@@ -30,6 +32,7 @@ PASSES: dict[str, type[Pass]] = {
 
 __all__ = [
     "PASSES",
+    "AbsorbHighBias",
     "BalanceActivations",
     "Calibrate",
     "CastFloat",

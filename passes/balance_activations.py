@@ -22,7 +22,7 @@ from onnxq.execute import Session
 from onnxq.graph import HEAVY_OPS, Names, is_output, layout, producer, readers, sole_producer, tidy
 from onnxq.normalise import opset
 from onnxq.planning.eligibility import is_float32
-from onnxq.workspace import Workspace
+from onnxq.workspace import TOLERANCE, Workspace
 
 HOMOGENEOUS = ("Relu", "LeakyRelu", "PRelu")  # f(k x) = k f(x) for k > 0
 FREE_DB = 1.0
@@ -38,7 +38,7 @@ class BalanceActivations:
     gain_db: float = 13.0
     samples: int = 16
     name: ClassVar[str] = "balance_activations"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __post_init__(self) -> None:
         if self.samples < 1:

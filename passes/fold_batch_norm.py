@@ -15,7 +15,7 @@ from onnxq.channels import Vector, output_channels, scale_input_channels, scale_
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, bypass, sole_producer, sole_reader, tidy, values
 from onnxq.rewriting import attempt
-from onnxq.workspace import Workspace
+from onnxq.workspace import TOLERANCE, Workspace
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class FoldBatchNorm:
     """Fold every BatchNormalization that has a linear layer beside it into that layer."""
 
     name: ClassVar[str] = "fold_batch_norm"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import tidy
 from onnxq.model import graphsurgeon_hushed
-from onnxq.workspace import Workspace
+from onnxq.workspace import TOLERANCE, Workspace
 
 NODE = "node: "
 LARGEST = 64 * 2**20  # bytes; a model may ask to expand a constant without bound
@@ -21,7 +21,7 @@ class FoldConstants:
     """Replace constant subgraphs by their values, and drop nodes that nothing reads."""
 
     name: ClassVar[str] = "fold_constants"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph

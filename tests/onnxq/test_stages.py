@@ -1,5 +1,7 @@
 """Stages of a recipe: their order, and that what is kept for another recipe stays what it was."""
 
+from dataclasses import replace
+
 import onnx
 import pytest
 
@@ -47,6 +49,8 @@ def test_a_copy_keeps_what_was_chosen_for_the_backend(two_layers: onnx.ModelProt
     (space,) = ready.spaces
     copy = space.copy()
     assert (copy.activations, copy.weights) == (space.activations, space.weights)
+    begun = replace(space, beside=(space.backend,))
+    assert begun.copy().backends == begun.backends
     copy.weights.clear()
     copy.activations.clear()
     assert space.weights and space.activations

@@ -47,7 +47,7 @@ def test_equal_outputs_and_each_by_name() -> None:
 
 def test_probabilities_next_to_nothing_are_compared_without_a_warning() -> None:
     sure = np.array([[1, 1e-35, 1e-37], [1e-36, 1, 1e-38]], np.float32)
-    (found,) = compare(told(y=sure), told(y=np.full((2, 3), 1 / 3, np.float32)))
+    (found,) = compare(told(y=np.full((2, 3), 1 / 3, np.float32)), told(y=sure))
     assert found.max_error == pytest.approx(2 / 3)
 
 

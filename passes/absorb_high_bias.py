@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from onnxq.channel_factor import whole
-from onnxq.channel_flow import Region, regions
+from onnxq.channel_flow import Channels, Region, regions
 from onnxq.channel_statistics import Along, channel_statistics
 from onnxq.channels import Vector, scale_input_channels, scale_output_channels
 from onnxq.graph import HEAVY_OPS
@@ -22,7 +22,7 @@ from onnxq.workspace import TOLERANCE, Workspace
 ACTIVATIONS = ("Relu", "LeakyRelu", "PRelu")  # what is positive passes them as it is
 SHIFTED = frozenset(  # f(x + c) = f(x) + c for a shift of whole channels
     {
-        *ACTIVATIONS,
+        *(*ACTIVATIONS, "Add"),  # of a constant: sums of two tensors are excluded as joined
         *("AveragePool", "Concat", "Dropout", "Flatten", "GlobalAveragePool", "GlobalMaxPool", "Identity", "MaxPool"),
         *("ReduceMax", "ReduceMean", "ReduceMin", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"),
     }
@@ -55,8 +55,7 @@ def _absorbs(region: Region) -> bool:
     ops = {node.op for node in region.through}
     padded = any(any(node.attrs.get("pads", ())) or "auto_pad" in node.attrs for node in region.through)
     layers = all(end.node.op in HEAVY_OPS for end in region.makers)
-    behind = bool(ops & set(ACTIVATIONS)) and not region.shifts
-    return region.free and layers and behind and ops <= SHIFTED and not region.joined and not padded
+    return region.free and layers and bool(_activated(region)) and ops <= SHIFTED and not region.joined and not padded
 
 
 def _shifts(workspace: Workspace, found: Sequence[Region]) -> dict[int, Vector]:
@@ -75,29 +74,32 @@ def _worth(region: Region, low: Vector, reach: Vector) -> bool:
 
 
 def _told(workspace: Workspace, region: Region) -> bool:
-    return all(end.node.outputs[0].name in workspace.normals for end in region.makers)
+    return all(name in workspace.normals for name in _activated(region))
+
+
+def _activated(region: Region) -> dict[str, Channels]:
+    """What the activation functions of the region read."""
+    names = [node.inputs[0].name for node in region.through if node.op in ACTIVATIONS]
+    return {name: region.tensors[name] for name in names}
 
 
 def _lows(
     workspace: Workspace, found: Sequence[Region], samples: int | None
 ) -> tuple[dict[int, Vector], dict[int, Vector]]:
     """By region, what its channels do not fall below (0 where they do), and how far they reach, before activation."""
-    made = [{end.node.outputs[0].name: end.channels for end in region.makers} for region in found]
-    alongs = {
-        name: Along(region.tensors[name].axis, region.tensors[name].rank)
-        for region, tensors in zip(found, made, strict=True)
-        for name in tensors
-    }
+    read = {name: channels for region in found for name, channels in _activated(region).items()}
+    alongs = {name: Along(channels.axis, channels.rank) for name, channels in read.items()}
     statistics = channel_statistics(workspace, alongs, samples)
     lows, reaches = {}, {}
-    for at, (region, tensors) in enumerate(zip(found, made, strict=True)):
-        low, reach = np.zeros(region.count), np.zeros(region.count)
-        for name, numbers in tensors.items():
+    for at, region in enumerate(found):
+        low, reach = np.full(region.count, np.inf), np.zeros(region.count)
+        for name, channels in _activated(region).items():
             normal, seen = workspace.normals.get(name), statistics[name]
             least = seen.low if normal is None else normal.mean - SPREADS * normal.std
-            low[numbers] = np.where(np.isfinite(least), np.maximum(least, 0), 0)
-            reach[numbers] = seen.reach
-        lows[at], reaches[at] = np.where(region.fixed, 0, low), reach
+            np.minimum.at(low, channels.numbers, np.where(np.isfinite(least), least, 0))
+            np.maximum.at(reach, channels.numbers, seen.reach)
+        known = np.isfinite(low) & ~region.fixed
+        lows[at], reaches[at] = np.where(known, np.maximum(low, 0), 0), reach
     return lows, reaches
 
 
@@ -105,11 +107,10 @@ def absorb(workspace: Workspace, region: Region, shift: Vector) -> bool:
     """Take ``shift`` [channels] from what the region's makers make, and give it to the biases of its takers."""
     with whole([end.node for end in (*region.makers, *region.takers)]):
         for end in region.makers:
-            scale_output_channels(end.node, np.ones(len(end.channels)), -shift[end.channels])
+            scale_output_channels(end.node, np.ones(len(end.channels)), -shift[end.channels], workspace.graph)
         for end in region.takers:
-            scale_input_channels(end.node, np.ones(len(end.channels)), shift[end.channels])
-    for end in region.makers:
-        name = end.node.outputs[0].name
+            scale_input_channels(end.node, np.ones(len(end.channels)), shift[end.channels], workspace.graph)
+    for name, channels in _activated(region).items():
         if name in workspace.normals:
-            workspace.normals[name] = workspace.normals[name].shifted(-shift[end.channels])
+            workspace.normals[name] = workspace.normals[name].shifted(-shift[channels.numbers])
     return True

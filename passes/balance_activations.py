@@ -154,7 +154,7 @@ def balance(graph: gs.Graph, names: Names, nodes: list[gs.Node], reach: Vector, 
             )
         result = _multiplied(graph, names, nodes[0], factor)
     for node in nodes:
-        scale_input_channels(node, 1 / factor, np.zeros(len(factor)))
+        scale_input_channels(node, 1 / factor, np.zeros(len(factor)), graph)
         node.inputs[0] = result
     return len(nodes)
 
@@ -166,10 +166,10 @@ def _absorbed(graph: gs.Graph, tensor: gs.Tensor, count: int, factor: Vector) ->
         return False
     maker = producer(tensor)
     layer = sole_producer(graph, maker.inputs[0], *HEAVY_OPS) if maker and maker.op in HOMOGENEOUS else maker
-    if layer is None or layer.op not in HEAVY_OPS:
-        return False
+    if layer is None or layer.op not in HEAVY_OPS or layer.op == "MatMul":
+        return False  # a MatMul has its channels on another axis
     try:
-        scale_output_channels(layer, factor, np.zeros(len(factor)))
+        scale_output_channels(layer, factor, np.zeros(len(factor)), graph)
     except Declined:
         return False
     return True

@@ -11,7 +11,7 @@ from onnxq.normal import Normal
 from onnxq.passes import AbsorbHighBias
 from onnxq.proof import Proof, rewrite
 from onnxq.samples import input_specs, open_samples
-from onnxq.testing import changes_nothing, normal, parse, run, workspace
+from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
 from onnxq.workspace import Workspace
 
 STEP = AbsorbHighBias()
@@ -84,6 +84,18 @@ def test_a_batch_norm_that_told_wrong_is_found_out() -> None:
     assert not rewrite(space, STEP, Proof(space.source, space.samples))
     assert space.model().SerializeToString(deterministic=True) == before
     assert "undone" in space.ledger.of("declined")[0].reason
+
+
+def test_matrix_products_with_their_biases_in_sums() -> None:
+    body = "m = MatMul(x, v) a = Add(m, u) b = Relu(a) y = MatMul(b, w)"
+    text = f"g (float[N,5,3] x) => (float[N,5,2] y) {{ {body} }}"
+    model = parse(text, v=np.clip(normal(3, 4), -1, 1), u=BIAS, w=normal(4, 2))
+    feeds = {"x": np.clip(normal(8, 5, 3), -1, 1)}
+    space = workspace(model, feeds)
+    assert rewrite(space, STEP, Proof(space.source, space.samples))
+    np.testing.assert_allclose(run(space, **feeds)["y"], run(model, **feeds)["y"], atol=1e-4)
+    assert ops(space) == ["MatMul", "Add", "Relu", "MatMul", "Add"]
+    assert changes_nothing(space, STEP)
 
 
 @pytest.mark.parametrize(

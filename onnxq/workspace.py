@@ -78,6 +78,12 @@ class Workspace:
             beside=(),
         )
 
+    def copy(self) -> "Workspace":
+        """The same again, for the same backends."""
+        fresh = self.fork(self.backend)
+        fresh.activations, fresh.weights, fresh.beside = dict(self.activations), dict(self.weights), self.beside
+        return fresh
+
     def restore(self, earlier: "Workspace") -> None:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""
         fresh = earlier.fork(self.backend)

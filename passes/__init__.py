@@ -3,6 +3,7 @@
 from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
+from onnxq.passes.correct_bias import CorrectBias
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
 from onnxq.passes.fold_constants import FoldConstants
 from onnxq.passes.fold_gemm_factors import FoldGemmFactors
@@ -21,6 +22,7 @@ PASSES: dict[str, type[Pass]] = {
         PlanIntegers,
         Calibrate,
         RoundWeights,
+        CorrectBias,
         InsertQdq,
         CastFloat,
     )
@@ -31,6 +33,7 @@ __all__ = [
     "BalanceActivations",
     "Calibrate",
     "CastFloat",
+    "CorrectBias",
     "FoldBatchNorm",
     "FoldConstants",
     "FoldGemmFactors",

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from onnxq.channels import Vector, output_channels, scale_input_channels, scale_output_channels
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, bypass, sole_producer, sole_reader, tidy, values
+from onnxq.normal import Normal
 from onnxq.rewriting import attempt
 from onnxq.workspace import Workspace
 
@@ -28,15 +29,16 @@ class FoldBatchNorm:
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph
         norms = [node for node in graph.nodes if node.op == "BatchNormalization"]
-        folded = sum(attempt(workspace, self.name, norm, fold, graph, norm) for norm in norms)
+        folded = sum(attempt(workspace, self.name, norm, fold, workspace, norm) for norm in norms)
         if folded:
             tidy(graph)
             workspace.ledger.add("changed", self.name, "graph", f"{folded} batch norms folded into their layer")
         return folded > 0
 
 
-def fold(graph: gs.Graph, norm: gs.Node) -> bool:
+def fold(workspace: Workspace, norm: gs.Node) -> bool:
     """Fold into the layer before, else into the one after. Raises Declined."""
+    graph = workspace.graph
     if norm.attrs.get("training_mode", 0) or len(norm.outputs) > 1:
         raise Declined("it is in training mode")
     factor, shift = affine(norm)
@@ -45,6 +47,8 @@ def fold(graph: gs.Graph, norm: gs.Node) -> bool:
         if output_channels(layer) != len(factor):
             raise Declined(f"its channels are not those of {layer.name!r}")
         scale_output_channels(layer, factor, shift)
+        gamma, beta = (np.asarray(norm.inputs[i].values, np.float64) for i in (1, 2))
+        workspace.normals[norm.outputs[0].name] = Normal(beta, np.abs(gamma))
         bypass(graph, norm)
         return True
     layer = sole_reader(graph, norm.outputs[0])

@@ -56,7 +56,7 @@ def biased(graph: gs.Graph, node: gs.Node) -> Biased | None:
     return Biased(node, add, -1, channels)
 
 
-def add_to_bias(graph: gs.Graph, found: Biased, shift: Vector) -> None:
+def add_to_bias(names: Names, found: Biased, shift: Vector) -> None:
     """What the layer makes becomes ``y + shift``, [channels]; a layer without a bias gets one."""
     node = found.ends
     if node.op == "Add":
@@ -67,7 +67,7 @@ def add_to_bias(graph: gs.Graph, found: Biased, shift: Vector) -> None:
     held = node.inputs[index].values if node.op == "Add" or has_bias(node) else np.zeros((), np.float32)
     values = np.asarray(held, np.float64) * factor + shift
     name = node.inputs[index].name if node.op == "Add" or has_bias(node) else f"{node.name}/bias"
-    give(node, index, values.astype(np.float32), Names(graph).fresh(name))
+    give(node, index, values.astype(np.float32), names.fresh(name))
 
 
 def _constant_of(add: gs.Node) -> int:

@@ -12,7 +12,7 @@ from onnxq.clock import Clock
 from onnxq.delivery import deliver
 from onnxq.errors import RecipeError
 from onnxq.graph import every_node
-from onnxq.passes import Calibrate, InsertQdq, RoundWeights
+from onnxq.passes import Calibrate, CorrectBias, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite, rewrite_all
 from onnxq.result import BackendResult
@@ -103,6 +103,10 @@ def check_order(space: Workspace, step: Pass) -> None:
     planned = space.plan.activations.keys()
     if isinstance(step, Calibrate | RoundWeights | InsertQdq) and not space.plan.weights:
         raise RecipeError(f"recipe: nothing is planned when {step.name!r} runs. Put 'plan' before it.")
+    if isinstance(step, CorrectBias) and not (space.weights and planned <= space.activations.keys()):
+        raise RecipeError(f"recipe: {step.name!r} corrects what rounding does. Put 'round_weights' before it.")
+    if isinstance(step, CorrectBias) and any(node.op == "DequantizeLinear" for node in space.graph.nodes):
+        raise RecipeError(f"recipe: {step.name!r} has to come before 'insert_qdq'.")
     if isinstance(step, InsertQdq) and (bare := sorted(planned - space.activations.keys())):
         raise RecipeError(f"recipe: {bare[0]!r} has no grid when {step.name!r} runs. Put 'calibrate' before it.")
 

@@ -147,7 +147,7 @@ def check_backend(entry: Mapping[str, object], file: Path) -> None:
     assert {grid["bits"] for grid in entry["weights"].values()} == {8}
     assert len(entry["weights"]) == 23
     assert isinstance(entry["ledger"], list)
-    assert all({"kind", "stage", "subject", "reason", "op_type"} >= set(line) for line in entry["ledger"])
+    assert all({"kind", "stage", "subject", "reason", "op_type", "detail"} >= set(line) for line in entry["ledger"])
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("html", "<!DOCTYPE html>"), ("svg", "<svg"), ("txt", "tiny.onnx")])

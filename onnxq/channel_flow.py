@@ -102,6 +102,11 @@ class Trace:
             self.fixed.setdefault(int(number), reason)
 
 
+Given = Sequence[Channels | None]
+Rule = Callable[[Trace, gs.Node, Given], Sequence[Channels | None]]
+"""From the channels of a node's inputs to those of its outputs, None for what cannot be multiplied."""
+
+
 def regions(graph: gs.Graph, like_relu: Callable[[gs.Node], bool] = lambda clip: False) -> list[Region]:
     """Every region of the graph with a maker and a taker. ``like_relu`` says of a Clip that it clips nothing above."""
     from onnxq.channel_rules import carry

@@ -6,6 +6,7 @@ power of its output, so that layers count alike.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -16,36 +17,41 @@ from onnxq.channels import Vector, scale_input_channels
 from onnxq.constants import best_grid, reach
 from onnxq.execute import Session
 from onnxq.graph import layout
-from onnxq.scheme import LOPSIDED, ActivationSchemes, Scheme, dequantize, qparams, quantize
+from onnxq.scheme import ActivationSchemes, Range, Scheme, dequantize, qparams, quantize
 from onnxq.statistics import TensorStatistics
 
 Array = NDArray[np.float32]
-UNSIGNED = Scheme(signed=False, symmetric=False)
-SIGNED = Scheme(signed=True, symmetric=True)
 IR_VERSION = 8
 MEASURED = 8  # candidates for a range: enough to compare factors
 
 
-class LayerError:
-    """The layers that read one activation, and what they make of samples of it. Its channels are on axis 1, or on the
-    last one, as the layers read them. ``weight``: the grid of weights, along output channels if it has an axis."""
+@dataclass(frozen=True)
+class Grids:
+    """Those of a backend: of activations, and of weights, along output channels if it has an axis."""
 
-    def __init__(self, layers: Sequence[gs.Node], samples: Array, opset: int, weight: Scheme) -> None:
-        self._samples, self._grids = samples, _grids(samples)
-        self._layers = [_Layer(node, samples, opset, weight) for node in layers]
+    activation: ActivationSchemes
+    weight: Scheme
+
+
+class LayerError:
+    """The layers that read one activation, and what they make of samples of it. Its channels are on axis 1, or, where
+    the layers multiply rows, on the last one."""
+
+    def __init__(self, layers: Sequence[gs.Node], samples: Array, opset: int, grids: Sequence[Grids]) -> None:
+        found = Range.of(float(samples.min()), float(samples.max()))
+        self._samples, self._grids = samples, [(entry.activation.of(found), entry.weight) for entry in grids]
+        self._layers = [_Layer(node, samples, opset) for node in layers]
         axis = 1 if samples.ndim > 2 else samples.ndim - 1
         self._along = [-1 if i == axis else 1 for i in range(samples.ndim)]
 
     def __call__(self, factor: Vector) -> Vector:
-        """The sum over the layers, for each of two grids that engines have: unsigned from the least to the greatest
-        value, and signed with 0 in the middle."""
+        """The sum over the layers, for each of the grids, [grids]."""
         scaled = self._samples * factor.reshape(self._along).astype(np.float32)
-        weights = [layer.rounded(factor) for layer in self._layers]
-        found = {}
-        for grid in dict.fromkeys(self._grids):
-            read = _rounded(scaled, grid)
-            found[grid] = sum(layer.error(read, w) for layer, w in zip(self._layers, weights, strict=True))
-        return np.array([found[grid] for grid in self._grids])
+        read = {scheme: _rounded(scaled, scheme) for scheme in dict.fromkeys(scheme for scheme, _ in self._grids)}
+        weights = [layer.scaled(1 / factor) for layer in self._layers]
+        layers = list(zip(self._layers, weights, strict=True))
+        found = {grids: sum(layer.error(read[grids[0]], w, grids[1]) for layer, w in layers) for grids in set(self._grids)}
+        return np.array([found[grids] for grids in self._grids])
 
 
 def gain_db(before: Vector, after: Vector) -> float:
@@ -55,46 +61,37 @@ def gain_db(before: Vector, after: Vector) -> float:
     return float(np.mean(10 * np.log10(before / np.maximum(after, np.finfo(np.float64).tiny))))
 
 
-def _grids(samples: Array) -> tuple[Scheme, Scheme]:
-    """Where nothing is negative signed grids waste half, and where both sides reach alike the two are the same, for
-    every factor: one of them is enough."""
-    low, high = -float(samples.min(initial=0)), float(samples.max(initial=0))
-    if low == 0:
-        return UNSIGNED, UNSIGNED
-    return (UNSIGNED, SIGNED) if min(low, high) < LOPSIDED * max(low, high) else (SIGNED, SIGNED)
-
-
-def _rounded(values: Array, grid: Scheme) -> Array:
-    found = Mse(MEASURED).range(TensorStatistics.of(values), ActivationSchemes.always(grid))
-    params = qparams(grid, found)
+def _rounded(values: Array, scheme: Scheme) -> Array:
+    found = Mse(MEASURED).range(TensorStatistics.of(values), ActivationSchemes.always(scheme))
+    params = qparams(scheme, found)
     return dequantize(quantize(values, params), params)
 
 
 class _Layer:
     """One layer without its bias, computed by onnxruntime."""
 
-    def __init__(self, node: gs.Node, samples: Array, opset: int, weight: Scheme) -> None:
+    def __init__(self, node: gs.Node, samples: Array, opset: int) -> None:
         where = layout(node)
         assert where is not None  # its weight is constant
-        self._node, self._values = node, np.asarray(node.inputs[where.index].values, np.float32)
-        self._scheme = weight if weight.axis is None else weight.along(where.out_axis)
+        self._node, self._out_axis = node, where.out_axis
+        self._values = np.asarray(node.inputs[where.index].values, np.float32)
         x, w, y = (gs.Variable(name, np.float32) for name in "xwy")
         alone = gs.Graph([gs.Node(node.op, "layer", dict(node.attrs), [x, w], [y])], [x, w], [y], opset=opset)
         self._session = Session(gs.export_onnx(alone, do_type_check=False, ir_version=IR_VERSION), threads=1)
         self._wanted = self._made(samples, self._values)
         self._power = float(np.square(self._wanted, dtype=np.float64).sum())
 
-    def rounded(self, factor: Vector) -> Array:
-        """The weights divided by ``factor``, [input channels], on their grid."""
-        read = gs.Variable("x", np.float32, [1] * self._values.ndim)
-        alone = gs.Node(self._node.op, "layer", dict(self._node.attrs), [read, gs.Constant("w", self._values)])
-        scale_input_channels(alone, 1 / factor, np.zeros(len(factor)))
-        values = np.asarray(alone.inputs[1].values, np.float32)
-        params = best_grid(values, self._scheme, reach(values, self._scheme))
-        return dequantize(quantize(values, params), params)
+    def scaled(self, factor: Vector) -> Array:
+        """The weights times ``factor``, [input channels]."""
+        alone = gs.Node(self._node.op, "layer", dict(self._node.attrs), [gs.Variable("x"), gs.Constant("w", self._values)])
+        scale_input_channels(alone, factor, np.zeros(len(factor)))
+        return np.asarray(alone.inputs[1].values, np.float32)
 
-    def error(self, read: Array, weight: Array) -> float:
-        difference = self._made(read, weight) - self._wanted
+    def error(self, read: Array, weight: Array, scheme: Scheme) -> float:
+        """Of what it makes of the rounded ``read`` and the weights on their grid, over the power of what it makes."""
+        along = scheme if scheme.axis is None else scheme.along(self._out_axis)
+        params = best_grid(weight, along, reach(weight, along))
+        difference = self._made(read, dequantize(quantize(weight, params), params)) - self._wanted
         return float(np.square(difference, dtype=np.float64).sum()) / self._power if self._power > 0 else 0.0
 
     def _made(self, read: Array, weight: Array) -> Array:

@@ -67,7 +67,9 @@ def quantize(
         data = open_samples(
             samples, inputs, preprocessing=options.preprocessing, limit=options.samples, seed=options.seed
         )
-        base = Workspace(to_graph(source), source, data, backends[0], options.batch, progress=progress)
+        base = Workspace(
+            to_graph(source), source, data, backends[0], options.batch, progress=progress, beside=tuple(backends[1:])
+        )
         shared, own = _split(written.passes)
         _tell_frozen_inputs(base)
         rewrite_all(base, shared, Proof(source, data))

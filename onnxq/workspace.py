@@ -57,6 +57,12 @@ class Workspace:
     normals: dict[str, Normal] = field(default_factory=dict)  # by tensor: what a folded batch norm told of it
     rewritten: dict[Subject, str] = field(default_factory=dict)  # what was done, with the node's operator
     barred: frozenset[Subject] = frozenset()  # what is not to be done
+    beside: tuple[Backend, ...] = ()  # the other backends whose graphs are made from this one
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """All whose graphs are made from this one."""
+        return (self.backend, *self.beside)
 
     def fork(self, backend: Backend) -> "Workspace":
         return replace(
@@ -69,6 +75,7 @@ class Workspace:
             ledger=self.ledger.copy(),
             normals=dict(self.normals),
             rewritten=dict(self.rewritten),
+            beside=(),
         )
 
     def restore(self, earlier: "Workspace") -> None:

@@ -10,7 +10,7 @@ that it has to gain more.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -24,11 +24,11 @@ from onnxq.channels import Vector, scale_input_channels
 from onnxq.errors import Declined, RecipeError
 from onnxq.graph import HEAVY_OPS, Names, producer, tidy
 from onnxq.kept_samples import Array, Window, keep
-from onnxq.layer_error import LayerError
+from onnxq.layer_error import Grids, LayerError
 from onnxq.normalise import opset
 from onnxq.rewriting import attempt
-from onnxq.scheme import Scheme
-from onnxq.workspace import Workspace
+from onnxq.scheme import Steps
+from onnxq.workspace import TOLERANCE, Workspace
 
 FREE_DB = 1.0  # where a norm takes the factor, or a Mul on an input of the model, which joins its quantizer
 LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the errors of their many neighbours
@@ -37,26 +37,28 @@ LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the er
 @dataclass(frozen=True)
 class BalanceActivations:
     """Balance where the layers' error falls by at least ``gain_db`` (6 are one bit) with a Mul, or ``FREE_DB`` where
-    what is before takes the factor. ``samples``: how many are looked at. ``bits`` and ``per_channel``: of weights."""
+    what is before takes the factor. ``samples``: how many are looked at. ``bits`` (None as the backends have it) and
+    ``per_channel``: of weights."""
 
     gain_db: float = 6.0
     samples: int = 16
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] = 8
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
     name: ClassVar[str] = "balance_activations"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise RecipeError(f"samples: {self.samples} is below 1")
 
     def __call__(self, workspace: Workspace) -> bool:
-        found = groups(workspace.graph, makers_pay=not self.per_channel)
+        grids = self._grids(workspace)
+        found = groups(workspace.graph, makers_pay=any(entry.weight.axis is None for entry in grids))
         reaches = self._reaches(workspace, found)
         promising = [group for group in found if self._promises(workspace, group, reaches)]
         cuts = {reading.tensor: _window(reading) for group in promising for reading in group.readings}
         kept = keep(workspace, cuts, self.samples)
-        chosen = [(group, *self._chosen(workspace, group, reaches, kept)) for group in promising]
+        chosen = [(group, *self._chosen(workspace, group, reaches, kept, grids)) for group in promising]
         names, taken, stay = Names(workspace.graph), [], []
         for group, factor, gained in chosen:
             if gained > 0 and attempt(workspace, self.name, group.first, apply, workspace, names, group, factor):
@@ -65,6 +67,15 @@ class BalanceActivations:
             tidy(workspace.graph)
             workspace.ledger.add("changed", self.name, "graph", _told(taken, stay))
         return bool(taken or stay)
+
+    def _grids(self, workspace: Workspace) -> list[Grids]:
+        """Those that the backends have, each once."""
+        found = {}
+        for backend in workspace.backends:
+            bits = self.bits if self.bits and backend.weight.steps is not Steps.LOGARITHMIC else backend.weight.bits
+            axis = 0 if self.per_channel and backend.per_channel else None
+            found[Grids(backend.activation, replace(backend.weight, bits=bits, axis=axis))] = None
+        return list(found)
 
     def _reaches(self, workspace: Workspace, found: Sequence[Group]) -> dict[str, Vector]:
         """The largest magnitude of each channel of what the layers read."""
@@ -87,12 +98,16 @@ class BalanceActivations:
         return FREE_DB if _is_input(group) else self.gain_db
 
     def _chosen(
-        self, workspace: Workspace, group: Group, reaches: Mapping[str, Vector], kept: Mapping[str, Array]
+        self,
+        workspace: Workspace,
+        group: Group,
+        reaches: Mapping[str, Vector],
+        kept: Mapping[str, Array],
+        grids: Sequence[Grids],
     ) -> tuple[Vector, float]:
         """The factors of its channels, and how many dB they gain."""
-        weight = Scheme(signed=True, symmetric=True, bits=self.bits, axis=0 if self.per_channel else None)
         errors = [
-            (reading, LayerError(reading.layers, kept[reading.tensor], opset(workspace.source), weight))
+            (reading, LayerError(reading.layers, kept[reading.tensor], opset(workspace.source), grids))
             for reading in group.readings
         ]
 
@@ -127,7 +142,7 @@ def apply(workspace: Workspace, names: Names, group: Group, factor: Vector) -> b
     shape = [-1 if axis == reading.along.axis else 1 for axis in range(reading.along.rank)]
     constant = gs.Constant(names.fresh(f"{source.name}/balance"), factor.astype(np.float32).reshape(shape))
     for node in reading.layers:
-        scale_input_channels(node, 1 / factor, np.zeros(len(factor)))
+        scale_input_channels(node, 1 / factor, np.zeros(len(factor)), workspace.graph)
         node.inputs[0] = result
     nodes = workspace.graph.nodes
     nodes.append(gs.Node("Mul", names.fresh(f"{source.name}/Balance"), {}, [source, constant], [result]))

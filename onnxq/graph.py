@@ -86,6 +86,12 @@ def is_constant(tensor: gs.Tensor) -> bool:
     return isinstance(tensor, gs.Constant)
 
 
+def constant_operand(node: gs.Node) -> int | None:
+    """The index of the constant among the two operands of an elementwise node, if one is and the other is not."""
+    found = [i for i, tensor in enumerate(node.inputs) if is_constant(tensor)]
+    return found[0] if len(node.inputs) == 2 and len(found) == 1 else None
+
+
 def held(tensor: gs.Tensor) -> NDArray[Any] | None:
     """The values of a constant, or of what a Constant node makes, as they are found in bodies; else None."""
     if is_constant(tensor):
@@ -172,16 +178,37 @@ def data_outputs(node: gs.Node) -> list[int]:
     return list(range(len(node.outputs))) if node.op == "Split" else [0]
 
 
-def bypass(graph: gs.Graph, node: gs.Node) -> None:
-    """Remove a node of one output: what made its first input now makes its output.
+def bypass(graph: gs.Graph, node: gs.Node, index: int = 0) -> None:
+    """Remove a node of one output: what made its input ``index`` now makes its output.
 
     The output tensor survives, so the names and types of graph outputs do.
     """
-    source, result = node.inputs[0], node.outputs[0]
+    source, result = node.inputs[index], node.outputs[0]
     maker = producer(source)
     if maker is None or len(readers(source)) != 1 or is_output(graph, source):
         raise Declined("its input has other readers")
     maker.outputs[maker.outputs.index(source)] = result
+    node.inputs.clear()
+    node.outputs.clear()
+
+
+def skip(graph: gs.Graph, node: gs.Node, index: int = 0) -> None:
+    """Remove a node of one output: what reads it now reads its input ``index``.
+
+    The input survives, whoever else reads it; where the output is one of the graph, that one does. Raises Declined
+    where both are outputs of the graph, or one is an output and the other an input.
+    """
+    source, result = node.inputs[index], node.outputs[0]
+    if is_output(graph, result):
+        maker = producer(source)
+        if maker is None or is_output(graph, source):
+            raise Declined("an output of the model is no other tensor under another name")
+        for reader, i in readers(source):
+            reader.inputs[i] = result
+        maker.outputs[maker.outputs.index(source)] = result
+    else:
+        for reader, i in readers(result):
+            reader.inputs[i] = source
     node.inputs.clear()
     node.outputs.clear()
 

@@ -20,10 +20,14 @@ from onnxq.passes import (
     PASSES,
     BalanceActivations,
     Calibrate,
+    DropIdle,
     FoldBatchNorm,
     FoldConstants,
     FoldGemmFactors,
+    FoldScale,
+    FusePad,
     InsertQdq,
+    MergeSlices,
     PlanIntegers,
     RoundWeights,
 )
@@ -58,7 +62,11 @@ RECIPES: Mapping[str, Recipe] = {
     "default": Recipe(
         (
             FoldConstants(),
+            DropIdle(),
+            MergeSlices(),
+            FusePad(),
             FoldBatchNorm(),
+            FoldScale(),
             FoldGemmFactors(),
             BalanceActivations(),
             PlanIntegers(),

@@ -58,6 +58,12 @@ class Workspace:
     corrections: dict[str, Vector] = field(default_factory=dict)  # by layer: what was added to its bias
     rewritten: dict[Subject, str] = field(default_factory=dict)  # what was done, with the node's operator
     barred: frozenset[Subject] = frozenset()  # what is not to be done
+    beside: tuple[Backend, ...] = ()  # the other backends whose graphs are made from this one
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """All whose graphs are made from this one."""
+        return (self.backend, *self.beside)
 
     def fork(self, backend: Backend) -> "Workspace":
         return replace(
@@ -71,7 +77,14 @@ class Workspace:
             normals=dict(self.normals),
             corrections=dict(self.corrections),
             rewritten=dict(self.rewritten),
+            beside=(),
         )
+
+    def copy(self) -> "Workspace":
+        """The same again, for the same backends."""
+        fresh = self.fork(self.backend)
+        fresh.activations, fresh.weights, fresh.beside = dict(self.activations), dict(self.weights), self.beside
+        return fresh
 
     def restore(self, earlier: "Workspace") -> None:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""

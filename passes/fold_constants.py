@@ -1,4 +1,8 @@
-"""What depends on no input is computed once: constants, and the shape arithmetic exporters leave behind."""
+"""What depends on no input is computed once: constants, and the shape arithmetic exporters leave behind.
+
+Where some sizes are free, such as the batch, what depends on the others is; and a Reshape takes the free ones as they
+come (``onnxq/reshapes.py``).
+"""
 
 import warnings
 from collections.abc import Iterator
@@ -10,7 +14,9 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import tidy
 from onnxq.model import graphsurgeon_hushed
-from onnxq.workspace import Workspace
+from onnxq.reshapes import settle_reshapes
+from onnxq.shapes import infer_shapes
+from onnxq.workspace import TOLERANCE, Workspace
 
 NODE = "node: "
 LARGEST = 64 * 2**20  # bytes; a model may ask to expand a constant without bound
@@ -21,19 +27,28 @@ class FoldConstants:
     """Replace constant subgraphs by their values, and drop nodes that nothing reads."""
 
     name: ClassVar[str] = "fold_constants"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph
-        before = len(graph.nodes)
-        with hushed(), renamed(graph):
-            # Bodies of If and Loop are left alone: graphsurgeon runs them under an IR version of its own choice.
-            graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=False, partitioning="basic")
-        tidy(graph)
-        removed = before - len(graph.nodes)
-        if removed:
-            workspace.ledger.add("changed", self.name, "graph", f"{removed} constant or unread nodes removed")
-        return removed > 0
+        before, changed = len(graph.nodes), False
+        while folded(graph) or settle_reshapes(graph):
+            infer_shapes(graph)  # what is a constant now tells more of them
+            changed = True
+        if changed:
+            reason = f"{before - len(graph.nodes)} constant or unread nodes removed"
+            workspace.ledger.add("changed", self.name, "graph", reason)
+        return changed
+
+
+def folded(graph: gs.Graph) -> bool:
+    """Whether there was something to fold."""
+    before = len(graph.nodes)
+    with hushed(), renamed(graph):
+        # Bodies of If and Loop are left alone: graphsurgeon runs them under an IR version of its own choice.
+        graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=False, partitioning="basic")
+    tidy(graph)
+    return len(graph.nodes) < before
 
 
 @contextmanager

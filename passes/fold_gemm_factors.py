@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import Names, give, has_bias, tidy, values
 from onnxq.rewriting import attempt
-from onnxq.workspace import Workspace
+from onnxq.workspace import TOLERANCE, Workspace
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FoldGemmFactors:
     """Fold the factors of every Gemm into its constants."""
 
     name: ClassVar[str] = "fold_gemm_factors"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:
         names, gemms = Names(workspace.graph), [node for node in workspace.graph.nodes if node.op == "Gemm"]

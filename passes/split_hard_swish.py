@@ -9,7 +9,7 @@ from typing import ClassVar
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Names, tidy
-from onnxq.workspace import Workspace
+from onnxq.workspace import TOLERANCE, Workspace
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class SplitHardSwish:
     """Split every HardSwish."""
 
     name: ClassVar[str] = "split_hard_swish"
-    tolerance: ClassVar[float] = 1e-3
+    tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:
         graph, names = workspace.graph, Names(workspace.graph)

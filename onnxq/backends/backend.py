@@ -83,7 +83,6 @@ class Backend:
     ``least``: smaller layers stay in float;
     ``cuts_projections``: a q, k, v projection that is one matrix product is cut in three, which only one scale for
     all of its weight survives as integers;
-    ``splits_bias``: a MatMul is integer only if it is quantized before the Add of its bias;
     ``floats``: the types that what stays float may have in the graph, with the operators that the engine lacks in
     each; ``fp32_reason``: why it may have no others;
     ``preparation``: float rewrites for this backend alone; ``lowering``: passes over its finished Q/DQ graph;
@@ -97,6 +96,7 @@ class Backend:
     ``quantized_before``: operators that read integers on the grid of their result, for the same reason;
     ``stores``: which inputs of operators that compute in float are stored as integers; ``stores_inside``: the same in
     bodies of If, Loop and Scan, whose linear layers compute in float too;
+    ``fuses_min``: a Min by a vector behind a ReLU costs nothing;
     ``side_file``: what the target's tools want beside the float model, if that is what they take;
     ``lints``: rules on what the engine refuses, runs in float or computes wrongly, for any quantized graph."""
 
@@ -112,6 +112,7 @@ class Backend:
     least: LeastSize = LeastSize()
     cuts_projections: bool = False
     splits_bias: bool = False
+    fuses_min: bool = False
     floats: Mapping[str, frozenset[str]] = field(default_factory=lambda: {"fp32": frozenset()})
     fp32_reason: str = ""
     preparation: tuple["Pass", ...] = ()

@@ -21,6 +21,7 @@ from onnxq.execute import refusals
 from onnxq.graph import RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.lint.tables import ONNXRUNTIME
+from onnxq.passes.convolve_norms import ConvolveNorms
 from onnxq.passes.fuse_silu import FuseSilu
 from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.quantize_bias import QuantizeBias
@@ -202,7 +203,7 @@ BACKEND = Backend(
     stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
     stores_inside=STORED_INSIDE,
     saturates=saturates,
-    preparation=(SplitHardSwish(),),
+    preparation=(SplitHardSwish(), ConvolveNorms()),
     lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),
     build=_build,
     lints=ONNXRUNTIME,

@@ -182,6 +182,7 @@ BACKEND = Backend(
     # the work, in MobileNetV3 the former are 1.1 %: too much to leave in float, hence 8 channels and 65,536 weights.
     least=LeastSize(channels=8, width=16, vector=2**16),
     cuts_projections=True,
+    fuses_min=True,
     floats={
         "fp32": frozenset(),
         "fp16": _ONLY_FP32,

@@ -23,7 +23,10 @@ def fold_norms(space: Workspace, lifted: Lifted) -> Lifted:
     if between & lifted.activations.keys():
         return lifted
     before = {node.name: node.inputs[where.index] for node, where in _layers(space.graph)}
-    if not FoldBatchNorm()(space):
+    space.activations = {name: entries[0].params for name, entries in lifted.activations.items()}  # they keep theirs
+    folded_any = FoldBatchNorm()(space)
+    space.activations = {}
+    if not folded_any:
         return lifted
     weights, lost = dict(lifted.weights), set(lifted.lost)
     for node, where in _layers(space.graph):

@@ -13,10 +13,14 @@ from onnxq.facts import plain
 from onnxq.passes import (
     BalanceActivations,
     Calibrate,
+    DropIdle,
     FoldBatchNorm,
     FoldConstants,
     FoldGemmFactors,
+    FoldScale,
+    FusePad,
     InsertQdq,
+    MergeSlices,
     PlanIntegers,
     RoundWeights,
 )
@@ -37,8 +41,8 @@ class Mine:
 
 def test_the_default_recipe() -> None:
     assert [type(step) for step in load_recipe("default").passes] == [
-        FoldConstants, FoldBatchNorm, FoldGemmFactors, BalanceActivations, PlanIntegers, Calibrate, RoundWeights,
-        InsertQdq,
+        FoldConstants, DropIdle, MergeSlices, FusePad, FoldBatchNorm, FoldScale, FoldGemmFactors, BalanceActivations,
+        PlanIntegers, Calibrate, RoundWeights, InsertQdq,
     ]  # fmt: skip
 
 

@@ -1,0 +1,67 @@
+"""Multiply the channels of a region by a factor each: where they are made, and back again where they are read."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from onnxq.channel_flow import Channels, End, Region
+from onnxq.channels import Vector, scale_input_channels, scale_output_channels
+from onnxq.errors import Declined
+from onnxq.graph import HEAVY_OPS, Names, give, is_constant
+from onnxq.workspace import Workspace
+
+
+def multiply(workspace: Workspace, region: Region, factor: Vector) -> None:
+    """``factor`` is [channels of the region], positive. Raises Declined, and then nothing is changed."""
+    graph = workspace.graph
+    with whole([end.node for end in (*region.makers, *region.shifts, *region.takers)]):
+        for end in region.makers:
+            _make(graph, region, end, factor[end.channels])
+        for end in region.shifts:
+            _scale_constants(graph, end.node, region.tensors[end.node.outputs[0].name], factor[end.channels])
+        for end in region.takers:
+            scale_input_channels(end.node, 1 / factor[end.channels], np.zeros(len(end.channels)), graph)
+    for tensor, channels in region.tensors.items():
+        if tensor in workspace.normals:
+            workspace.normals[tensor] = workspace.normals[tensor].scaled(factor[channels.numbers])
+
+
+@contextmanager
+def whole(nodes: Sequence[gs.Node]) -> Iterator[None]:
+    """What is declined half way leaves the nodes as they were."""
+    before = [(node, node.op, dict(node.attrs), list(node.inputs), list(node.outputs)) for node in nodes]
+    try:
+        yield
+    except Declined:
+        for node, op, attrs, inputs, outputs in before:
+            node.op, node.attrs, node.inputs, node.outputs = op, attrs, inputs, outputs
+        raise
+
+
+def _make(graph: gs.Graph, region: Region, end: End, factor: Vector) -> None:
+    node = end.node
+    if node.op in HEAVY_OPS:
+        scale_output_channels(node, factor, np.zeros(len(factor)), graph)
+    elif node.op == "Mul":
+        _scale_constants(graph, node, region.tensors[node.outputs[0].name], factor)
+    else:  # a normalization: its scale, and its bias if it has one
+        for index in range(1, min(3, len(node.inputs))):
+            if not node.inputs[index].is_empty():
+                _scale(graph, node, index, lambda values: values * factor)
+
+
+def _scale_constants(graph: gs.Graph, node: gs.Node, channels: Channels, factor: Vector) -> None:
+    """Every constant that the node reads, spread over the channels."""
+    along = factor.reshape(-1, *[1] * (channels.from_right - 1))
+    for index, tensor in enumerate(node.inputs):
+        if is_constant(tensor):
+            _scale(graph, node, index, lambda values: values * along)
+
+
+def _scale(graph: gs.Graph, node: gs.Node, index: int, scaled: Callable[[Vector], Vector]) -> None:
+    """A new constant in place of an old one, which keeps its name if nobody else reads it."""
+    old = node.inputs[index]
+    name = old.name if len(old.outputs) == 1 else Names(graph).fresh(f"{node.name}/{old.name}")
+    give(node, index, scaled(np.asarray(old.values, np.float64)).astype(old.dtype), name)

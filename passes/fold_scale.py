@@ -1,0 +1,76 @@
+"""``Conv(x, w, b) * k`` becomes ``Conv(x, w * k, b * k)``, ``Conv(x, w, b) + s`` becomes ``Conv(x, w, b + s)``, and
+``Conv(x * k, w)`` becomes ``Conv(x, w * k)``, for constants ``k`` and ``s``, one number or one a channel.
+
+The same for Div and Sub, and for ConvTranspose, Gemm and MatMul; exporters leave them of input normalization (which
+a layer that pads takes the factor of, not the shift), LayerScale, and biases. Two products or two sums become one.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import onnx_graphsurgeon as gs
+
+from onnxq.absorbing import fold_before, fold_behind
+from onnxq.affine import ELEMENTWISE, affine
+from onnxq.graph import constant_operand, producer, tidy
+from onnxq.rewriting import attempt
+from onnxq.workspace import TOLERANCE, Workspace
+
+
+@dataclass(frozen=True)
+class FoldScale:
+    """Fold every product and sum with a constant into the linear layer before it, else into those behind it."""
+
+    name: ClassVar[str] = "fold_scale"
+    tolerance: ClassVar[float] = TOLERANCE
+
+    def __call__(self, workspace: Workspace) -> bool:
+        done = 0
+        while found := self._round(workspace):
+            done += found
+        if done:
+            reason = f"{done} products and sums with constants folded into the layer beside them"
+            workspace.ledger.add("changed", self.name, "graph", reason)
+        return done > 0
+
+    def _round(self, workspace: Workspace) -> int:
+        """Forth, so that what is nearest to the layer before goes first, and back for the layers behind."""
+        graph = workspace.graph
+        nodes = [node for node in graph.nodes if node.op in ELEMENTWISE and constant_operand(node) is not None]
+        found = sum(attempt(workspace, self.name, node, into_the_layer_before, workspace, node) for node in nodes)
+        left = [node for node in reversed(nodes) if node.outputs]
+        found += sum(attempt(workspace, self.name, node, into_the_layers_behind, workspace, node) for node in left)
+        if found:
+            tidy(graph)
+        return found
+
+
+def into_the_layer_before(workspace: Workspace, node: gs.Node) -> bool:
+    """Whether it was folded. Raises Declined."""
+    given, constant = affine(node), constant_operand(node)
+    if given is None or constant is None or _is_bias(node, constant):
+        return False
+    return fold_before(workspace, node, 1 - constant, given)
+
+
+def into_the_layers_behind(workspace: Workspace, node: gs.Node) -> bool:
+    """Whether it was folded. Raises Declined."""
+    given, constant = affine(node), constant_operand(node)
+    if given is None or constant is None or _ends_a_function(node.inputs[1 - constant]):
+        return False
+    return fold_behind(workspace, node, 1 - constant, given)
+
+
+def _is_bias(node: gs.Node, constant: int) -> bool:
+    """Whether the node is the sum that a MatMul has for a bias."""
+    maker = producer(node.inputs[1 - constant])
+    return node.op == "Add" and maker is not None and maker.op == "MatMul"
+
+
+def _ends_a_function(tensor: gs.Tensor) -> bool:
+    """Whether the tensor is a product or a quotient of two activations, perhaps scaled: GELU, HardSwish, RMSNorm and
+    LayerNorm written out end so, which engines recognise by the constants that follow."""
+    node = producer(tensor)
+    while node is not None and node.op in ELEMENTWISE and (index := constant_operand(node)) is not None:
+        node = producer(node.inputs[1 - index])
+    return node is not None and node.op in ("Mul", "Div")

@@ -21,7 +21,7 @@ from onnxq.balance_strength import QUIETEST, choose, factors
 from onnxq.channel_factor import multiply
 from onnxq.channel_statistics import channel_statistics
 from onnxq.channels import Vector, scale_input_channels
-from onnxq.errors import Declined, RecipeError
+from onnxq.errors import RecipeError
 from onnxq.graph import HEAVY_OPS, Names, producer, tidy
 from onnxq.kept_samples import Array, Window, keep
 from onnxq.layer_error import Grids, LayerError
@@ -163,7 +163,8 @@ def _window(reading: Reading) -> Window | None:
     if reading.layers[0].op not in ("Conv", "ConvTranspose"):
         return None
     sizes = [
-        (np.array(node.inputs[1].shape[2:]) - 1) * np.array(node.attrs.get("dilations", 1)) + 1 for node in reading.layers
+        (np.array(node.inputs[1].shape[2:]) - 1) * np.array(node.attrs.get("dilations", 1)) + 1
+        for node in reading.layers
     ]
     return tuple(int(size) for size in np.max(sizes, axis=0))
 

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.balance_groups import Group, Reading, groups
-from onnxq.balance_strength import choose, factors
+from onnxq.balance_strength import QUIETEST, choose, factors
 from onnxq.channel_factor import multiply
 from onnxq.channel_statistics import channel_statistics
 from onnxq.channels import Vector, scale_input_channels
@@ -36,11 +36,11 @@ LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the er
 
 @dataclass(frozen=True)
 class BalanceActivations:
-    """Balance where the layers' error falls by at least ``gain_db`` (6 are one bit) with a Mul, or ``FREE_DB`` where
+    """Balance where the layers' error falls by at least ``gain_db`` (a bit is 6) with a Mul, or ``FREE_DB`` where
     what is before takes the factor. ``samples``: how many are looked at. ``bits`` (None as the backends have it) and
     ``per_channel``: of weights."""
 
-    gain_db: float = 6.0
+    gain_db: float = 5.0
     samples: int = 16
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
@@ -124,8 +124,10 @@ def hoped_db(group: Group, reaches: Mapping[str, Vector]) -> float:
     factor = factors(group, reaches, np.ones(len(group.fixed)), 1.0)
     gained = [0.0]
     for reading in group.readings:
+        reach = reaches[reading.tensor]
+        alive = reach > QUIETEST * reach.max()  # what is always zero is rounded to zero
         for entries in reading.columns:
-            power = np.square(entries).sum(axis=1)
+            power = np.square(entries).sum(axis=1) * alive
             after = float((power / factor[reading.channels] ** 2).sum())
             gained.append(10 * np.log10(power.sum() / after) if after > 0 else 0.0)
     return max(gained)

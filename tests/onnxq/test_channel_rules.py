@@ -13,16 +13,26 @@ from spreading import spread
 X = normal(3, 3, 6, 6)
 C = normal(4, 1, 1, seed=8)
 WEIGHTS: dict[str, Any] = {
-    **{"v": normal(4, 3, 1, 1), "u": normal(4), "w": normal(2, 4, 1, 1, seed=1), "w1": normal(2, 1, 1, 1, seed=2)},
-    **{"c": C, "c1": normal(1), "c0": np.zeros((1, 4, 1, 1), np.float32), "p": np.abs(C), "row": normal(6)},
-    **{"v3": normal(3, 3, 1, 1, seed=3), "one": normal(1, 3, 1, 1, seed=4), "z8": np.zeros((1, 4, 1, 1), np.float32)},
-    **{
-        "five": np.zeros((1, 1, 1, 1, 1), np.float32),
-        "d": normal(4, 1, 3, 3, seed=5),
-        "w8": normal(2, 4, 1, 1, seed=6),
-    },
-    **{"wg": normal(4, 2, 1, 1, seed=7), "wt": normal(4, 3, 2, 2, seed=9), "wtg": normal(4, 3, 2, 2, seed=10)},
-    **{"deep": normal(4, 4, 1, 1, seed=11), "inf": np.array([[[[np.inf]], [[1]], [[1]], [[1]]]] * 2, np.float32)},
+    "v": normal(4, 3, 1, 1),
+    "u": normal(4),
+    "w": normal(2, 4, 1, 1, seed=1),
+    "w1": normal(2, 1, 1, 1, seed=2),
+    "c": C,
+    "c1": normal(1),
+    "c0": np.zeros((1, 4, 1, 1), np.float32),
+    "p": np.abs(C),
+    "row": normal(6),
+    "v3": normal(3, 3, 1, 1, seed=3),
+    "one": normal(1, 3, 1, 1, seed=4),
+    "z8": np.zeros((1, 4, 1, 1), np.float32),
+    "five": np.zeros((1, 1, 1, 1, 1), np.float32),
+    "d": normal(4, 1, 3, 3, seed=5),
+    "w8": normal(2, 4, 1, 1, seed=6),
+    "wg": normal(4, 2, 1, 1, seed=7),
+    "wt": normal(4, 3, 2, 2, seed=9),
+    "wtg": normal(4, 3, 2, 2, seed=10),
+    "deep": normal(4, 4, 1, 1, seed=11),
+    "inf": np.array([[[[np.inf]], [[1]], [[1]], [[1]]]] * 2, np.float32),
 }
 
 

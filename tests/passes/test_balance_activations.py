@@ -117,7 +117,9 @@ def test_the_layer_before_takes_the_factor(name: str, act: str) -> None:
     ],
 )
 def test_any_convolution_before_takes_the_factor(body: str, v: NDArray[np.float32]) -> None:
-    space = workspace(net(f"{body} b = Relu(a) [dw] y = Conv<group=4>(b, w)", v=v, w=compensating(4, 1, 3, 3), d=LOUDNESS))
+    space = workspace(
+        net(f"{body} b = Relu(a) [dw] y = Conv<group=4>(b, w)", v=v, w=compensating(4, 1, 3, 3), d=LOUDNESS)
+    )
     before = ops(space)
     check(space)
     assert ops(space) == before

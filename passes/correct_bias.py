@@ -47,6 +47,8 @@ class CorrectBias:
 
     def __call__(self, workspace: Workspace) -> bool:
         layers = self._layers(workspace)
+        if not layers:
+            return False
         fitting, judging = _batches(workspace, self.samples)
         if len(fitting) < 2:
             reason = "two batches of samples are needed to correct biases, and one to judge that by"
@@ -95,7 +97,11 @@ class CorrectBias:
             count = sum(batch.count for batch in judging)
             said = f"SQNR of the outputs {_db(before)} -> {_db(after)} dB on {count} samples that corrected nothing"
             if not after < before:
-                reason = f"undone: corrected biases of {len(shifts)} layers help its outputs nothing: {said}"
+                if not math.isfinite(before):
+                    said = (
+                        "no output can be compared on the samples, being zero, infinite, integer or of changing shape"
+                    )
+                reason = f"undone: corrected biases of {len(shifts)} layers do not help: {said}"
                 workspace.ledger.add("declined", self.name, "graph", reason)
                 return False
             workspace.ledger.add("changed", self.name, "graph", f"biases of {len(shifts)} layers corrected: {said}")

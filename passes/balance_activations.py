@@ -4,9 +4,9 @@ becomes ``(W / k) (k x)`` with a factor ``k`` for every channel.
 One grid serves all channels of an activation, so a quiet channel beside a loud one is left with few integers. A factor
 gives it more, and the layers that read it take it back in their weights, which then need more of their own: a depthwise
 convolution nothing, with a scale for every channel, others as much as is measured (``balance_strength.py``). What makes
-the channels takes the factor itself where it can: norms (SmoothQuant, arXiv 2211.10438), layers, also through ReLU. Behind
-SiLU, GELU and the like one Mul stays, which OpenVINO and TensorRT fuse into the layer before and onnxruntime does not, so
-that it has to gain more.
+the channels takes the factor itself where it can: norms (SmoothQuant, arXiv 2211.10438), and layers, also through ReLU.
+Behind SiLU, GELU and the like one Mul stays, which has to gain more: OpenVINO and TensorRT fuse it into the layer
+before, onnxruntime does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.balance_groups import Group, Reading, groups
-from onnxq.balance_strength import QUIETEST, choose, factors
+from onnxq.balance_strength import choose, hoped_db
 from onnxq.channel_factor import multiply
 from onnxq.channel_statistics import channel_statistics
 from onnxq.channels import Vector, scale_input_channels
@@ -59,7 +59,9 @@ class BalanceActivations:
         cuts = {reading.tensor: _window(reading) for group in promising for reading in group.readings}
         kept = keep(workspace, cuts, self.samples)
         chosen = [(group, *self._chosen(workspace, group, reaches, kept, grids)) for group in promising]
-        names, taken, stay = Names(workspace.graph), [], []
+        names = Names(workspace.graph)
+        taken: list[float] = []
+        stay: list[float] = []
         for group, factor, gained in chosen:
             if gained > 0 and attempt(workspace, self.name, group.first, apply, workspace, names, group, factor):
                 (stay if group.region is None else taken).append(gained)
@@ -70,7 +72,7 @@ class BalanceActivations:
 
     def _grids(self, workspace: Workspace) -> list[Grids]:
         """Those that the backends have, each once."""
-        found = {}
+        found: dict[Grids, None] = {}
         for backend in workspace.backends:
             bits = self.bits if self.bits and backend.weight.steps is not Steps.LOGARITHMIC else backend.weight.bits
             axis = 0 if self.per_channel and backend.per_channel else None
@@ -84,6 +86,9 @@ class BalanceActivations:
 
     def _promises(self, workspace: Workspace, group: Group, reaches: Mapping[str, Vector]) -> bool:
         """Whether the ranges of its channels are so unlike that measuring is worth it."""
+        integer = {op for backend in workspace.backends for op in backend.rules}
+        if not any(layer.op in integer for reading in group.readings for layer in reading.layers):
+            return False
         for reading in group.readings:
             if not np.isfinite(reaches[reading.tensor]).all():
                 reason = f"the samples make its activation {reading.tensor!r} infinite or NaN"
@@ -112,25 +117,9 @@ class BalanceActivations:
         ]
 
         def error(factor: Vector) -> Vector:
-            return np.sum([measure(factor[reading.channels]) for reading, measure in errors], axis=0)
+            return np.asarray(np.sum([measure(factor[reading.channels]) for reading, measure in errors], axis=0))
 
         return choose(group, reaches, error, self._least(group), FREE_DB)
-
-
-def hoped_db(group: Group, reaches: Mapping[str, Vector]) -> float:
-    """How much less noise the rounding of activations would add if weights cost nothing, in dB, in the layer that
-    gains most: with one grid every channel is rounded as coarsely as the loudest, and what comes of it is
-    ``sum |w|^2``; with channels of one range it is ``sum |w / k|^2``."""
-    factor = factors(group, reaches, np.ones(len(group.fixed)), 1.0)
-    gained = [0.0]
-    for reading in group.readings:
-        reach = reaches[reading.tensor]
-        alive = reach > QUIETEST * reach.max()  # what is always zero is rounded to zero
-        for entries in reading.columns:
-            power = np.square(entries).sum(axis=1) * alive
-            after = float((power / factor[reading.channels] ** 2).sum())
-            gained.append(10 * np.log10(power.sum() / after) if after > 0 else 0.0)
-    return max(gained)
 
 
 def apply(workspace: Workspace, names: Names, group: Group, factor: Vector) -> bool:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from onnxq import Options, Recipe, quantize
 from onnxq.backends import BACKENDS, backend_of
 from onnxq.errors import RecipeError
-from onnxq.passes import BalanceActivations
+from onnxq.normal import Normal
+from onnxq.passes import BalanceActivations, EqualizeChannels
 from onnxq.proof import Proof, rewrite
 from onnxq.recipe import RECIPES
 from onnxq.sqnr import sqnr_db
-from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
+from onnxq.testing import changes_nothing, normal, ops, parse, reads, run, workspace
 from onnxq.workspace import TOLERANCE, Workspace
 
 LOUDNESS = np.array([1, 0.03, 8, 0.2], np.float32)
@@ -41,7 +42,7 @@ def loud(*shape: int, axis: int = 0, loudness: NDArray[np.float32] = LOUDNESS) -
 
 
 def compensating(*shape: int) -> NDArray[np.float32]:
-    """Random weights [out, 1, ...] of a depthwise convolution that make up for the loudness: what is quiet matters too."""
+    """Random weights [out, 1, ...] of a depthwise convolution that make up for the loudness: quiet ones matter too."""
     return normal(*shape) / np.repeat(LOUDNESS, shape[0] // 4).reshape(-1, *[1] * (len(shape) - 1))
 
 
@@ -60,7 +61,7 @@ def layers(rank: int = 4, act: str = SILU, last: str = DEPTHWISE["2-d"][1], **op
 
 
 def check(space: Workspace, step: BalanceActivations = STEP, node: str = "dw") -> None:
-    """The pass proves itself, its second run changes nothing, outputs keep their names, and ``node`` reads like ranges."""
+    """The pass proves itself, a second run changes nothing, outputs keep their names, ``node`` reads like ranges."""
     outputs = [value.name for value in space.model().graph.output]
     assert spread(space, node) > ALIKE
     assert rewrite(space, step, Proof(space.source, space.samples))
@@ -285,10 +286,65 @@ def test_at_least_one_sample() -> None:
         BalanceActivations(samples=0)
 
 
+OUTLIERS = np.array([1, 60, 1, 0.1, 1, 30, 1, 1], np.float32)
+NORMS = {
+    "LayerNormalization": "n = LayerNormalization(x, s, t)",
+    "RMS, written out": """p = Mul(x, x) m = ReduceMean<axes=[-1]>(p) e = Add(m, eps) r = Sqrt(e) d = Div(x, r)
+        n = Mul(d, s)""",
+    "written out, with a bias": """m = ReduceMean<axes=[-1]>(x) c = Sub(x, m) p = Mul(c, c) v = ReduceMean<axes=[-1]>(p)
+        e = Add(v, eps) r = Sqrt(e) d = Div(c, r) g = Mul(d, s) n = Add(g, t)""",
+}
+
+
+def tokens(body: str, outputs: str = "float[N,5,16] y", **weights: Any) -> Workspace:
+    text = f"g (float[N,5,8] x) => ({outputs}) {{ {body} }}"
+    given = {"s": OUTLIERS, "t": normal(8), "eps": np.array(1e-5, np.float32), **weights}
+    model = parse(text, **{name: array for name, array in given.items() if reads(text, name)})
+    return workspace(model, {"x": normal(8, 5, 8, seed=4)})
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_takes_the_factor_for_the_products_behind_it(name: str) -> None:
+    w, u = normal(8, 16) / OUTLIERS[:, None], normal(8, 16, seed=1) / OUTLIERS[:, None]
+    body = f"{NORMS[name]} [q] y = MatMul(n, w) [k] a = MatMul(n, u) z = Add(a, b)"
+    space = tokens(body, "float[N,5,16] y, float[N,5,16] z", w=w, u=u, b=normal(16))
+    before = ops(space)
+    assert rewrite(space, STEP, Proof(space.source, space.samples))
+    assert ops(space) == before
+    assert "1 in what makes them" in space.ledger.of("changed")[-1].reason
+    assert changes_nothing(space, STEP)
+
+
+def test_behind_gelu_a_mul_along_the_last_axis_stays() -> None:
+    body = "[f] f = MatMul(x, v) e = Erf(f) o = Add(e, one) g = Mul(f, o) [q] y = MatMul(g, w)"
+    v, w = normal(8, 8) * OUTLIERS, normal(8, 16) / OUTLIERS[:, None]
+    space = tokens(body, v=v, w=w, one=np.array(1, np.float32))
+    assert rewrite(space, STEP, Proof(space.source, space.samples))
+    (product,) = [node for node in space.graph.nodes if node.name == "g/Balance"]
+    assert product.inputs[1].shape == (1, 1, 8)
+    assert changes_nothing(space, STEP)
+
+
+def test_weights_that_pay_more_than_the_activation_gains_are_left_alone() -> None:
+    """One scale for all of a weight: factors of 60 would cost its other rows six bits."""
+    space = tokens("n = LayerNormalization(x, s, t) y = MatMul(n, w)", w=normal(8, 16), s=OUTLIERS[::-1] ** 0.2)
+    assert changes_nothing(space, BalanceActivations(per_channel=False, bits=4))
+
+
+def test_what_a_batch_norm_told_is_known_of_what_the_mul_makes() -> None:
+    space = workspace(layers())
+    space.normals["b"] = Normal(np.ones(4), np.ones(4))
+    before = reach(space)
+    assert STEP(space)
+    np.testing.assert_allclose(space.normals["b/balanced"].std, reach(space) / before, rtol=1e-5)
+    np.testing.assert_array_equal(space.normals["b"].std, 1)
+
+
 @st.composite
 def nets(draw: st.DrawFn) -> onnx.ModelProto:
-    """A pointwise and a depthwise convolution of any rank, multiplier and opset, channels of any loudness."""
-    rank, channels, multiplier = draw(st.integers(3, 5)), draw(st.integers(2, 6)), draw(st.integers(1, 3))
+    """Two layers of any rank, groups and opset, channels of any loudness."""
+    rank, groups, each = draw(st.integers(3, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    channels, multiplier = groups * each, draw(st.integers(1, 3))
     loudness = st.floats(2.0**-20, 2.0**13, width=32) | st.just(0.0)
     levels = np.array(draw(st.lists(loudness, min_size=channels, max_size=channels)), np.float32)
     act = draw(st.sampled_from(["b = Relu(a)", SILU, "b = Tanh(a)", "b = LeakyRelu(a)", "b = Add(a, a)"]))
@@ -297,15 +353,35 @@ def nets(draw: st.DrawFn) -> onnx.ModelProto:
     ends = [1] * (rank - 2)
     weights: dict[str, Any] = {
         "v": loud(channels, channels, *ends, loudness=levels),
-        "w": normal(channels * multiplier, 1, *[2] * (rank - 2)),
-        **({"c": normal(channels * multiplier)} if bias else {}),
+        "w": normal(groups * multiplier, each, *[2] * (rank - 2)),
+        **({"c": normal(groups * multiplier)} if bias else {}),
     }
-    body = f"[pw] a = Conv(h, v) {act} [dw] y = Conv<group={channels}>(b, w{bias})"
+    body = f"[pw] a = Conv(h, v) {act} [dw] y = Conv<group={groups}>(b, w{bias})"
     return net(body, rank, draw(st.sampled_from([13, 17, 18, 21])), out, channels=channels, **weights)
 
 
-@settings(max_examples=60, deadline=None)
-@given(nets())
+@st.composite
+def products(draw: st.DrawFn) -> onnx.ModelProto:
+    """A norm or a layer, and one or two layers of rows that share what it makes."""
+    first = draw(st.sampled_from(["a = LayerNormalization(h, s, t)", "a = MatMul(h, v)", "a = Mul(h, s)"]))
+    act = draw(st.sampled_from(["b = Identity(a)", "b = Relu(a)", "b = Erf(a)"]))
+    last = draw(
+        st.sampled_from(["y = MatMul(b, w)", "y = MatMul(b, w) z = MatMul(b, u)", "y = MatMul(b, w) z = Exp(b)"])
+    )
+    levels = draw(st.lists(st.floats(2.0**-10, 2.0**6, width=32), min_size=8, max_size=8))
+    weights: dict[str, Any] = {
+        "s": np.array(levels, np.float32),
+        "t": normal(8),
+        "v": normal(8, 8),
+        "w": normal(8, 6),
+        "u": normal(8, 3),
+    }
+    text = f"g (float[N,5,8] x) => (float y{', float z' if 'z' in last else ''}) {{ h = Neg(x) {first} {act} {last} }}"
+    return parse(text, **{name: array for name, array in weights.items() if reads(text, name)})
+
+
+@settings(max_examples=80, deadline=None)
+@given(nets() | products())
 def test_the_function_is_kept_and_a_second_run_changes_nothing(model: onnx.ModelProto) -> None:
     space = workspace(model)
     proof = Proof(space.source, space.samples)
@@ -330,7 +406,10 @@ def test_integers_lose_less(backend: str, act: str) -> None:
     wanted = run(model, **SAMPLES)["y"]
     found = {}
     for balanced in (True, False):
-        steps = [step for step in RECIPES["default"].passes if balanced or not isinstance(step, BalanceActivations)]
+        without = (
+            EqualizeChannels if balanced else EqualizeChannels | BalanceActivations
+        )  # the former does as much here
+        steps = [step for step in RECIPES["default"].passes if not isinstance(step, without)]
         made = quantize(model, SAMPLES, backend=backend, recipe=Recipe(tuple(steps)), options=Options(build=False))
         graph = made[backend].model
         found[balanced] = sqnr_db(wanted, run(graph, **SAMPLES)["y"])

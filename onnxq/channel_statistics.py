@@ -75,8 +75,9 @@ def channel_statistics(
     for batch in given.batches(workspace.batch or BATCH):
         answers = session.run(batch.feeds)
         counts.append(batch.count)
-        for name, (_, kind) in outputs.items():
-            seen = real_samples(answers[name], batch).reshape(-1, answers[name].shape[-1]).astype(np.float64)
+        for name, (tensor, kind) in outputs.items():
+            answer = answers[name] if tensors[tensor].axis == 0 else real_samples(answers[name], batch)
+            seen = answer.reshape(-1, answer.shape[-1]).astype(np.float64)
             parts[name].append(np.asarray(REDUCTIONS[kind].over(seen, axis=0)))
     found = {entry: _over_batches(entry[1], parts[name], counts) for name, entry in outputs.items()}
     return {tensor: ChannelStatistics(*(found[tensor, kind] for kind in REDUCTIONS)) for tensor in tensors}

@@ -132,7 +132,7 @@ class Network:
     """The text of a model and its constants."""
 
     text: str
-    constants: dict[str, NDArray[Any]]
+    constants: dict[str, Any]
 
     def model(self) -> onnx.ModelProto:
         return parse(self.text, **self.constants)

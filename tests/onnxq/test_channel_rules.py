@@ -1,4 +1,4 @@
-"""Operator by operator: which channels may be multiplied between two layers, and that the function stays if they are."""
+"""Operator by operator: which channels between two layers may be multiplied, and that the function stays."""
 
 from typing import Any
 
@@ -178,7 +178,11 @@ def test_a_gate_that_spreads_one_channel_over_others() -> None:
 def test_a_constant_of_more_axes_moves_the_axis_of_the_channels() -> None:
     """Channels of [N, 4, L] are on axis 2 of the sum with [1, 1, 1, 1], where a Conv takes axis 1 for channels."""
     body = "[one] a = Conv(x, v) e = Add(a, five) y = Conv(e, w)"
-    weights = {"v": normal(4, 3, 1), "w": normal(2, 3, 1, 1), "five": np.zeros((1, 1, 1, 1), np.float32)}
+    weights: dict[str, Any] = {
+        "v": normal(4, 3, 1),
+        "w": normal(2, 3, 1, 1),
+        "five": np.zeros((1, 1, 1, 1), np.float32),
+    }
     space = workspace(parse(f"g (float[3,3,6] x) => (float[A,B,C,D] y) {{ {body} }}", **weights), {"x": X[:, :, 0]})
     before = run(space, x=X[:, :, 0])["y"]
     assert not [region for region in spread(space) if region.free]
@@ -197,7 +201,7 @@ def test_a_constant_of_more_axes_moves_the_axis_of_the_channels() -> None:
     ids=["groups", "depthwise", "transposed", "transposed groups", "depthwise first"],
 )
 def test_layers_with_groups_and_transposed(layers: str, counts: list[int]) -> None:
-    more = {"w6": normal(2, 6, 1, 1), "one3": normal(3, 1, 3, 3)}
+    more: dict[str, Any] = {"w6": normal(2, 6, 1, 1), "one3": normal(3, 1, 3, 3)}
     text = f"g (float[N,3,6,6] x) => (float[N,P,Q,R] y) {{ {layers} }}"
     found = kept(workspace(parse(text, **used(layers, more)), {"x": X}))
     assert [region.count for region in found] == counts
@@ -233,7 +237,7 @@ def test_matrices_of_many_axes() -> None:
     assert ops(space) == ["MatMul", "Add", "Relu", "MatMul"]
 
 
-LEFT = {
+LEFT: dict[str, Any] = {
     "several matrices": ("y = MatMul(b, many)", {"many": normal(1, 4, 6, 6)}),
     "a matrix on the left": ("y = MatMul(left, b)", {"left": normal(6, 6)}),
     "two activations": ("y = MatMul(b, b)", {}),
@@ -276,10 +280,9 @@ def test_a_bias_that_is_computed_fixes_what_the_layer_makes() -> None:
     assert region.reasons == ("a bias is computed at run time",)
 
 
-@pytest.mark.parametrize("kind", [np.float16, np.float64])
-def test_only_float32_is_multiplied(kind: type) -> None:
-    word = {np.float16: "float16", np.float64: "double"}[kind]
-    weights = {"v": normal(4, 3, 1, 1).astype(kind), "w": normal(2, 4, 1, 1).astype(kind)}
+@pytest.mark.parametrize(("word", "kind"), [("float16", np.float16), ("double", np.float64)])
+def test_only_float32_is_multiplied(word: str, kind: Any) -> None:
+    weights: dict[str, Any] = {"v": normal(4, 3, 1, 1).astype(kind), "w": normal(2, 4, 1, 1).astype(kind)}
     body = "a = Conv(x, v) b = Relu(a) y = Conv(b, w)"
     space = workspace(parse(f"g ({word}[N,3,6,6] x) => ({word}[N,P,Q,R] y) {{ {body} }}", **weights))
     assert not [region for region in spread(space) if region.free]
@@ -307,7 +310,7 @@ NORMS = {
 
 @pytest.mark.parametrize("name", NORMS)
 def test_norms_make_channels(name: str) -> None:
-    weights = {
+    weights: dict[str, Any] = {
         "g": normal(4),
         "q": normal(4, seed=1),
         "ones": np.ones(4, np.float32),
@@ -315,9 +318,10 @@ def test_norms_make_channels(name: str) -> None:
         "n2": normal(4, 2),
     }
     weights |= {"p4": np.abs(normal(4)) + 1, "v": normal(4, 3, 1, 1), "shape": np.array([0, 4, 36])}
-    body = f"[one] a = Conv(x, v) b = Reshape(a, shape) t = Transpose<perm=[0,2,1]>(b) {NORMS[name]} [q1] k = MatMul(n, m) "
+    body = f"[one] a = Conv(x, v) b = Reshape(a, shape) t = Transpose<perm=[0,2,1]>(b) {NORMS[name]} "
     body += (
-        "[q2] l = MatMul(n, n2) e = Softmax(k) f = ReduceSum<keepdims=0>(e, last) y = Concat<axis=1>(f, f)  z = Neg(l)"
+        "[q1] k = MatMul(n, m) [q2] l = MatMul(n, n2) e = Softmax(k) f = ReduceSum<keepdims=0>(e, last) "
+        "y = Concat<axis=1>(f, f) z = Neg(l)"
     )
     text = f"g (float[N,3,6,6] x) => (float[N,72] y, float[N,36,2] z) {{ {body} }}"
     space = workspace(parse(text, **used(body, {**weights, "last": np.array([-1])})), {"x": X})

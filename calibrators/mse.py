@@ -22,27 +22,29 @@ from onnxq.statistics import TensorStatistics
 
 Floats = NDArray[np.float64]
 FRACTIONS = np.geomspace(0.02, 1.0, 96)
-MEASURED = 48  # of the candidates, the best by the formula
+MEASURED = 48
 NARROWEST = 1 / 16  # of the extremes, where only some grids exist
 NUDGE = 1e-4  # of a value: the width of the difference that its slope is taken from
 
 
 @dataclass(frozen=True)
 class Mse:
-    """Searches fractions of the exact extremes, both ends at once where the grid is asymmetric."""
+    """Searches fractions of the exact extremes, both ends at once where the grid is asymmetric. ``measured`` of the
+    candidates, the best by the formula, are measured."""
 
+    measured: int = MEASURED
     histogram: ClassVar[bool] = True
 
     def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
         sums = Moments(*statistics.histogram(), through or _itself)
         full = Range.of(statistics.low, statistics.high)
         scheme = schemes.of(full)
-        found = search(sums, full, scheme)
+        found = search(sums, full, scheme, self.measured)
         clipped = schemes.of(found)  # a lopsided range may be even without its longer tail
-        return found if clipped == scheme else search(sums, full, clipped)
+        return found if clipped == scheme else search(sums, full, clipped, self.measured)
 
 
-def search(sums: "Moments", full: Range, scheme: Scheme) -> Range:
+def search(sums: "Moments", full: Range, scheme: Scheme, measured: int = MEASURED) -> Range:
     """The best range within ``full`` on the grid of ``scheme``."""
     low, high = min(float(full.low), 0.0), max(float(full.high), 0.0)
     if scheme.steps is not Steps.EVEN:
@@ -50,7 +52,7 @@ def search(sums: "Moments", full: Range, scheme: Scheme) -> Range:
         good = np.arange(len(lows))
     else:
         lows, highs = _fractions(scheme, low, high)
-        good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:MEASURED]
+        good = np.argsort(sums.error(lows, highs, scheme), kind="stable")[:measured]
     best = min(good, key=lambda i: sums.measured(Range(lows[i], highs[i]), scheme))
     return Range.of(lows[best] if low < 0 else float(full.low), highs[best])
 

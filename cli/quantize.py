@@ -7,6 +7,7 @@ import typer
 
 from onnxq.cli.options import (
     DATA,
+    OUT,
     PLAN,
     Build,
     Exclude,
@@ -39,6 +40,8 @@ MODEL is an .onnx file, a model card (card.yaml), or the name of a card that shi
     onnxq quantize model.onnx --data photos/ --preprocess imagenet --backend tensorrt
 
     onnxq quantize model.onnx --data feeds.py:samples --backend onnxruntime --exclude '/head/' --json facts.json
+
+    onnxq quantize digits_mobilenet --backend openvino --no-build --ablate
 """
 
 
@@ -105,6 +108,14 @@ def quantize(
         ),
     ] = None,
     build: Build = True,
+    ablate: Annotated[
+        bool,
+        typer.Option(
+            "--ablate",
+            help="Run the recipe again without each of its optional passes, and print what each of them brings.",
+            rich_help_panel=OUT,
+        ),
+    ] = False,
     json_file: JsonFile = None,
     report: Report = None,
     quiet: Quiet = False,
@@ -135,7 +146,9 @@ def quantize(
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)
     keep_apart([*every_file(files), json_file, report], [card.model_path if card else model, data, recipe])
     with progress_bars(quiet) as progress:
-        result = run(card or model, data, backend=names, recipe=written, options=options, progress=progress)
+        result = run(
+            card or model, data, backend=names, recipe=written, options=options, ablate=ablate, progress=progress
+        )
     write(result, files, json_file, report, quiet)
     if any(entry.problem for entry in result.backends.values()):
         raise typer.Exit(1)

@@ -106,10 +106,10 @@ def _polygraphy(pair: list[dict[str, Array]], func: object) -> dict[str, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Polygraphy logs every comparison at length; ours go into the report."""
+    """Polygraphy logs every comparison at length, errors relative to next to nothing too; ours go into the report."""
     from polygraphy.logger import G_LOGGER
 
-    with G_LOGGER.verbosity(G_LOGGER.CRITICAL):
+    with G_LOGGER.verbosity(G_LOGGER.CRITICAL), np.errstate(over="ignore"):
         yield
 
 

@@ -35,6 +35,7 @@ def facts(result: Result, written: dict[str, Path] | None = None) -> dict[str, o
         "recipe": plain(result.recipe),
         "versions": versions(),
         "seconds": plain(result.seconds),
+        "ablation": plain(result.ablation),
         "backends": {
             name: {
                 "file": str(written[name]) if written else None,

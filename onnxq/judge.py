@@ -55,9 +55,12 @@ class Judge:
                     real = self._answers(engine, f"judge {backend.title} engine", 1)
                 except EngineError as error:
                     problem = str(error)
-            simulation = Session(result.stand_in or result.model, optimize=False)
-            graph = self._answers(simulation, f"judge {backend.title} graph", BATCH)
+            graph = self._answers(_simulation(result), f"judge {backend.title} graph", BATCH)
             return replace(result, built=built, judged=self._judged(graph, real), problem=problem)
+
+    def simulated(self, result: BackendResult) -> Judged:
+        """How good the answers of the graph alone are, without an engine."""
+        return self._judged(self._answers(_simulation(result), f"judge {result.title} graph", BATCH), None)
 
     def _build(self, backend: Backend, model: onnx.ModelProto) -> tuple[Engine | None, Built | None, str | None]:
         stage = f"build {backend.title}"
@@ -90,3 +93,8 @@ class Judge:
             return None
         real = score(self.metric, engine) if engine is not None else None
         return Scores(self.metric.name, self.metric.unit, graph.count, fp32, quantized, real)
+
+
+def _simulation(result: BackendResult) -> Session:
+    """The graph in onnxruntime, computed node by node as it is written."""
+    return Session(result.stand_in or result.model, optimize=False)

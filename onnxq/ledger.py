@@ -12,6 +12,7 @@ class Entry:
     """One fact: which ``stage`` did or declined what, at which node or tensor, in words a user understands.
 
     ``float`` entries say why a node stays in floating point, ``clipped`` ones what was cut to fit an integer.
+    ``detail`` is what of the reason differs from one subject to the next, so that reports can merge the others.
     """
 
     kind: Kind
@@ -19,6 +20,7 @@ class Entry:
     subject: str
     reason: str
     op_type: str = ""
+    detail: str = ""
 
 
 @dataclass
@@ -27,8 +29,8 @@ class Ledger:
 
     entries: dict[Entry, None] = field(default_factory=dict)  # a set that keeps its order
 
-    def add(self, kind: Kind, stage: str, subject: str, reason: str, op_type: str = "") -> None:
-        self.entries[Entry(kind, stage, subject, reason, op_type)] = None
+    def add(self, kind: Kind, stage: str, subject: str, reason: str, op_type: str = "", detail: str = "") -> None:
+        self.entries[Entry(kind, stage, subject, reason, op_type, detail)] = None
 
     def copy(self) -> "Ledger":
         return Ledger(dict(self.entries))

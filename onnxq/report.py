@@ -9,6 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from onnxq.ablation_table import ablation_tables
 from onnxq.build import Built
 from onnxq.compare import Likeness
 from onnxq.errors import OutputError
@@ -34,6 +35,8 @@ def summary(result: Result, written: dict[str, Path] | None = None) -> Renderabl
     parts += [Text(""), _table(entries), *_reasons(shared)]
     for entry in entries:
         parts += _notes(entry, (written or {}).get(entry.backend), shared)
+    if result.ablation is not None:
+        parts += ablation_tables(result.ablation, {name: entry.title for name, entry in result.backends.items()})
     return Group(*parts)
 
 

@@ -15,6 +15,7 @@ from onnxq.ledger import Ledger
 from onnxq.model import model_bytes, save_model
 from onnxq.plan import Plan, Weight
 from onnxq.scheme import QParams
+from onnxq.variants import Ablation
 from onnxq.workspace import RoundedWeight
 
 
@@ -59,7 +60,8 @@ class Kept:
 class BackendResult:
     """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did;
     ``simulated``: there is no engine to build; ``delivery``: what the target's tools take, if not the graph;
-    ``stand_in``: what was judged in the graph's place, where onnxruntime cannot run it."""
+    ``stand_in``: what was judged in the graph's place, where onnxruntime cannot run it;
+    ``seconds``: of the passes after calibration."""
 
     backend: str
     title: str
@@ -77,6 +79,7 @@ class BackendResult:
     delivery: Delivery | None = None
     stand_in: onnx.ModelProto | None = None
     kept: Kept | None = None
+    seconds: float = 0.0
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""
@@ -101,7 +104,8 @@ class BackendResult:
 class Result:
     """What was asked, what came of it per backend, and the seconds every stage took.
 
-    ``smoke_test``: the samples were random numbers, so accuracy means nothing; ``task``: what was done with them.
+    ``smoke_test``: the samples were random numbers, so accuracy means nothing; ``task``: what was done with them;
+    ``ablation``: what each pass brought, where that was asked for.
     """
 
     model: str
@@ -111,6 +115,7 @@ class Result:
     seconds: Mapping[str, float]
     smoke_test: bool = False
     task: str = "calibrated on"
+    ablation: Ablation | None = None
 
     def __getitem__(self, backend: str) -> BackendResult:
         return self.backends[backend]

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from onnxq.backends.backend import Backend
 from onnxq.ledger import Ledger
 from onnxq.model import export
-from onnxq.normal import Normal
+from onnxq.normal import Normal, Vector
 from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams
@@ -55,6 +55,7 @@ class Workspace:
     progress: Progress = silent
     stand_in: onnx.ModelProto | None = None  # runs in place of the graph where onnxruntime lacks kernels for it
     normals: dict[str, Normal] = field(default_factory=dict)  # by tensor: what a folded batch norm told of it
+    corrections: dict[str, Vector] = field(default_factory=dict)  # by layer: what was added to its bias
     rewritten: dict[Subject, str] = field(default_factory=dict)  # what was done, with the node's operator
     barred: frozenset[Subject] = frozenset()  # what is not to be done
     beside: tuple[Backend, ...] = ()  # the other backends whose graphs are made from this one
@@ -74,15 +75,22 @@ class Workspace:
             weights={},
             ledger=self.ledger.copy(),
             normals=dict(self.normals),
+            corrections=dict(self.corrections),
             rewritten=dict(self.rewritten),
             beside=(),
         )
+
+    def copy(self) -> "Workspace":
+        """The same again, for the same backends."""
+        fresh = self.fork(self.backend)
+        fresh.activations, fresh.weights, fresh.beside = dict(self.activations), dict(self.weights), self.beside
+        return fresh
 
     def restore(self, earlier: "Workspace") -> None:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""
         fresh = earlier.fork(self.backend)
         self.graph, self.ledger, self.normals = fresh.graph, fresh.ledger, fresh.normals
-        self.statistics, self.rewritten = fresh.statistics, fresh.rewritten
+        self.statistics, self.rewritten, self.corrections = fresh.statistics, fresh.rewritten, fresh.corrections
 
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""

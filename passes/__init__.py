@@ -4,6 +4,7 @@ from onnxq.passes.absorb_high_bias import AbsorbHighBias
 from onnxq.passes.balance_activations import BalanceActivations
 from onnxq.passes.calibrate import Calibrate
 from onnxq.passes.cast_float import CastFloat
+from onnxq.passes.correct_bias import CorrectBias
 from onnxq.passes.drop_idle import DropIdle
 from onnxq.passes.equalize_channels import EqualizeChannels
 from onnxq.passes.fold_batch_norm import FoldBatchNorm
@@ -33,6 +34,7 @@ PASSES: dict[str, type[Pass]] = {
         PlanIntegers,
         Calibrate,
         RoundWeights,
+        CorrectBias,
         InsertQdq,
         CastFloat,
     )
@@ -44,6 +46,7 @@ __all__ = [
     "BalanceActivations",
     "Calibrate",
     "CastFloat",
+    "CorrectBias",
     "DropIdle",
     "EqualizeChannels",
     "FoldBatchNorm",

@@ -2,17 +2,23 @@
 
 import importlib
 import runpy
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
 import pytest
 
-from corpus import CORPUS
+from corpus import CORPUS, path_of
 from net import Net
 from onnxq.cost import macs
 from shapes import SHAPES
 from subjects import Subject, random_subject
 from table import table
+
+if TYPE_CHECKING:
+    from figures import Figures
 
 PARTS = runpy.run_path(str(Path(__file__).with_name("bench") / "__main__.py"))["PARTS"]
 corpus = pytest.mark.skipif(not CORPUS, reason="set ONNXQ_CORPUS to a folder of real models to measure them")
@@ -110,6 +116,145 @@ def test_an_engine_is_judged_beside_its_simulation() -> None:
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in accuracies(["kws_dscnn"])]
     assert [row["batch"] for row in rows] == list(BATCHES)
     assert {row["FP32 %"] for row in rows} == {92.0}
+
+
+class Sleeper:
+    """What ``stopwatch`` is to time."""
+
+    def outer(self) -> None:
+        time.sleep(0.01)
+        self.inner()
+
+    def inner(self) -> None:
+        time.sleep(0.1)
+
+
+def test_time_goes_to_the_label_of_what_is_called() -> None:
+    from stopwatch import stopwatch
+
+    targets = [(Sleeper, "outer", "outer"), (Sleeper, "inner", "inner")]
+    with stopwatch(targets) as seconds:
+        Sleeper().outer()
+    assert 0.01 < seconds["outer"] < seconds["inner"] > 0.1
+    with stopwatch(targets, whole="outer") as seconds:
+        Sleeper().outer()
+    assert set(seconds) == {"outer"}
+    assert seconds["outer"] > 0.11
+    before = dict(seconds)
+    Sleeper().inner()
+    assert seconds == before
+
+
+@pytest.mark.parametrize(
+    ("folds", "every", "percent", "said"),
+    [
+        (90, 70, 14.9, "ok"),
+        (89.9, 120, 3, "MISSED: folds 89.9 dB"),
+        (100, 69.9, 3, "MISSED: rewrites 69.9 dB"),
+        (100, 100, 15, "MISSED: proof 15 %"),
+    ],
+)
+def test_verdicts_on_rewrites(folds: float, every: float, percent: float, said: str) -> None:
+    from rewrites import verdict
+
+    assert verdict({"folds": folds, "rewrites": every}, percent) == said
+
+
+def figure(lost: float, sqnr_db: float) -> "Figures":
+    from figures import Figures
+
+    return Figures(90 - lost, lost, sqnr_db)
+
+
+@pytest.mark.parametrize(
+    ("name", "per_tensor", "per_channel", "twin", "bare", "said"),
+    [
+        ("resnet20_spread", (0.5, 27), (9, 9), (0, 28), None, "ok"),
+        ("resnet20_spread", (0.51, 27), (0, 30), (0, 28), None, "MISSED: 0.51 points per tensor"),
+        ("kws_dscnn_spread", (0.5, 26.9), (0, 30), (0, 28), None, "MISSED: 1.10 dB behind its twin"),
+        ("mobilenetv2_cifar10", (0.3, 9), (0.2, 30), None, None, "ok"),
+        ("mobilenetv2_cifar10", (0.3, 9), (0.21, 30), None, None, "MISSED: 0.21 points per channel"),
+        ("kws_dscnn", (0.5, 28), (0, 31), None, None, "MISSED: 0.50 points per tensor"),
+        ("resnet20", (9, 29.3), (0, 30), None, (0, 29.2), "ok"),
+        ("resnet20", (0, 29.2), (0, 30), None, (0, 29.1), "MISSED: 0.80 dB behind per channel"),
+        ("resnet20", (0, 29.5), (0, 30), None, (0, 29.5), "MISSED: the rewrites bring 0.00 dB"),
+    ],
+)
+def test_verdicts_on_one_scale_per_weight(
+    name: str,
+    per_tensor: tuple[float, float],
+    per_channel: tuple[float, float],
+    twin: tuple[float, float] | None,
+    bare: tuple[float, float] | None,
+    said: str,
+) -> None:
+    from per_tensor import Case, verdict
+
+    others = [None if found is None else figure(*found) for found in (twin, bare)]
+    assert verdict(Case(name, figure(*per_tensor), figure(*per_channel), *others)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "balanced", "without", "in_float", "said"),
+    [
+        ("yolox_nano", (0.4, 11), (7, 8), 0, "ok"),
+        ("yolox_nano", (0.41, 11), (7, 8), 2, "MISSED: 0.41 points lost, 2 Conv in float"),
+        ("vit_cifar10", (0.3, 35), (0, 35), 1, "MISSED: brings 0.00 dB"),
+    ],
+)
+def test_verdicts_on_balance(
+    name: str, balanced: tuple[float, float], without: tuple[float, float], in_float: int, said: str
+) -> None:
+    from balance import verdict
+
+    assert verdict(name, figure(*balanced), figure(*without), in_float) == said
+
+
+def test_the_cost_of_the_proof_is_measured_in_a_run(tiny: Subject) -> None:
+    from rewrites import proof_seconds
+
+    seconds = proof_seconds(tiny.model, dict(tiny.samples))
+    assert all(seconds[label] > 0 for label in ("proof", "passes", "calibrate"))
+    assert seconds["proof"] < 1
+
+
+@corpus
+def test_rewrites_are_judged_on_the_corpus() -> None:
+    from rewrites import COLUMNS, rewrites
+
+    (row,) = (dict(zip(COLUMNS, row, strict=True)) for row in rewrites(["kws_dscnn"]))
+    assert (row["nodes"], row["after"], row["undone"]) == (31, 22, 0)
+    assert isinstance(row["folds dB"], float) and row["folds dB"] > 90
+
+
+@corpus
+def test_one_scale_per_weight_is_judged_on_every_backend() -> None:
+    from command import BACKENDS
+    from per_tensor import COLUMNS, rows
+
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows(["kws_dscnn_spread"])]
+    assert [row["backend"] for row in found] == list(BACKENDS)
+    assert {row["FP32 %"] for row in found} == {92.0}
+    assert all(str(row["verdict"]).startswith(("ok", "MISSED")) for row in found)
+
+
+@corpus
+def test_what_passes_bring_is_judged_by_the_metric_of_the_task() -> None:
+    from what_passes_bring import COLUMNS, rows, test_data
+
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows(["kws_dscnn"])]
+    folds = next(r for r in found if (r["backend"], r["left out"]) == ("onnxruntime", "fold_batch_norm"))
+    assert isinstance(folds["brings dB"], float) and folds["brings dB"] > 5
+    samples, metric = test_data("yolox_nano")
+    assert metric.name == "box_ap" and samples["images"].shape == (88, 3, 416, 416)
+
+
+@corpus
+def test_the_float_model_is_like_itself() -> None:
+    from figures import figures
+
+    found = figures("kws_dscnn", onnx.load(path_of("kws_dscnn")))
+    assert (found.score, found.lost, found.sqnr_db) == (92.0, 0, np.inf)
 
 
 @pytest.mark.parametrize("part", PARTS)

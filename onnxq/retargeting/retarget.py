@@ -21,13 +21,14 @@ from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.options import Options
 from onnxq.passes import Calibrate, FoldConstants, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.plan import nothing_to_quantize
-from onnxq.pipeline import backends_of, finish, refuse_floats, run
+from onnxq.pipeline import backends_of, refuse_floats
 from onnxq.recipe import Recipe
 from onnxq.result import BackendResult, Kept, Result
 from onnxq.retargeting.fit import reals
 from onnxq.retargeting.fold_norms import fold_norms
 from onnxq.retargeting.keep import keep_activations, keep_weights, only_integer_weights
 from onnxq.samples import Data, Samples, input_specs, open_samples
+from onnxq.stages import finish, run
 from onnxq.workspace import Progress, Workspace, silent
 
 RECIPE = Recipe((FoldConstants(), PlanIntegers(), Calibrate(), RoundWeights(), InsertQdq()))

@@ -9,7 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-PARTS = ("shipped", "int8_share", "engine_speed", "whole_run", "accuracy", "engine_accuracy", "robust")
+PARTS = (
+    "shipped",
+    "int8_share",
+    "engine_speed",
+    "whole_run",
+    "accuracy",
+    "engine_accuracy",
+    "rewrites",
+    "per_tensor",
+    "balance",
+    "what_passes_bring",
+    "robust",
+)
 
 
 def main() -> int:

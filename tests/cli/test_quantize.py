@@ -29,7 +29,7 @@ OPTIONS = {
     *("--data", "--preprocess", "--samples", "--batch", "--seed"),
     *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
     *("--reduce-range", "--no-reduce-range"),
-    *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--json", "--report", "--quiet", "-q"),
+    *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--ablate", "--json", "--report", "--quiet", "-q"),
     *("--help", "-h"),
 }
 
@@ -109,11 +109,11 @@ def test_the_facts_are_json(command: Command, folder: Path) -> None:
         raise AssertionError(f"{word} is not JSON")
 
     facts = json.loads((folder / "facts.json").read_text(), parse_constant=refuse)
-    assert set(facts) == {"model", "data", "recipe", "versions", "seconds", "backends"}
+    assert set(facts) == {"model", "data", "recipe", "versions", "seconds", "ablation", "backends"}
     assert facts["data"] == "calibration.npz, 256 samples"
     assert [next(iter(step)) for step in facts["recipe"]][-1] == "insert_qdq"
     assert facts["versions"]["onnxq"] == onnxq_version()
-    assert set(facts["seconds"]) == {"prepare", "calibrate", "build", "judge"}
+    assert set(facts["seconds"]) == {"prepare", "calibrate", "refine", "build", "judge"}
     assert all(isinstance(value, float) and value > 0 for value in facts["seconds"].values())
     for name in ("onnxruntime", "openvino"):
         check_backend(facts["backends"][name], folder / f"out/{CARD}.{name}.onnx")
@@ -147,7 +147,7 @@ def check_backend(entry: Mapping[str, object], file: Path) -> None:
     assert {grid["bits"] for grid in entry["weights"].values()} == {8}
     assert len(entry["weights"]) == 23
     assert isinstance(entry["ledger"], list)
-    assert all({"kind", "stage", "subject", "reason", "op_type"} >= set(line) for line in entry["ledger"])
+    assert all({"kind", "stage", "subject", "reason", "op_type", "detail"} >= set(line) for line in entry["ledger"])
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("html", "<!DOCTYPE html>"), ("svg", "<svg"), ("txt", "tiny.onnx")])
@@ -302,6 +302,24 @@ def test_no_build_makes_graphs_only(command: Command, folder: Path) -> None:
     assert "INT8" not in done.stdout
 
 
+def test_what_each_pass_brings_is_printed_and_told(command: Command, folder: Path) -> None:
+    both = ("-b", "onnxruntime", "-b", "openvino", "--no-build")
+    done = command(*TINY, *both, "--ablate", "--json", "facts.json", "--report", "report.txt")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((folder / "facts.json").read_text())
+    names = [next(iter(step)) for step in facts["recipe"]]
+    names = [name for name in names if name not in ("plan", "calibrate", "round_weights", "insert_qdq")]
+    variants = facts["ablation"]["variants"]
+    assert [row["without"] for row in variants] == [[], *([name] for name in names), names]
+    assert facts["ablation"]["samples"] == 8
+    assert all(set(row["backends"]) == {"onnxruntime", "openvino"} for row in variants)
+    assert {row["backends"]["openvino"]["brought_db"] for row in variants[1:]} == {0}
+    assert all(row["backends"]["openvino"]["same_graph"] for row in variants[1:])
+    for text in (done.stdout, (folder / "report.txt").read_text()):
+        assert text.count("what each pass brings to the Q/DQ graph, on 8 samples") == 2
+        assert len(re.findall(r"^  fold_batch_norm +[\d.]+ dB +same graph +\d+ +\d+\.\d *$", text, re.M)) == 2
+
+
 def test_images_are_preprocessed(command: Command, folder: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 20, 30, 3), np.uint8)
     (folder / "photos").mkdir()
@@ -438,10 +456,17 @@ def test_progress_is_drawn_on_a_terminal_only(folder: Path) -> None:
     assert "8/8" in drawn
 
 
-def terminal(*words: str) -> str:
+def test_progress_names_the_variant_also_in_a_small_window(folder: Path) -> None:
+    drawn = terminal(sys.executable, "-m", "onnxq", *TINY, "--no-build", "--ablate", LINES="6")
+    assert "without any of them" in drawn
+    assert max(frame.count("\n") for frame in drawn.split("\x1b[2K")) < 6
+
+
+def terminal(*words: str, **environment: str) -> str:
     """What the command writes to a stderr that is a terminal."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, env={**os.environ, "TERM": "xterm"}):
+    there = {**os.environ, "TERM": "xterm", **environment}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=theirs, env=there):
         os.close(theirs)
         parts = []
         while part := _read(ours):

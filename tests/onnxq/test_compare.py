@@ -1,5 +1,7 @@
 """Likeness, against numpy's formulas."""
 
+import warnings
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -43,6 +45,15 @@ def test_equal_outputs_and_each_by_name() -> None:
     assert same.cosine == pytest.approx(1)
     assert other.output == "b"
     assert other.max_error == pytest.approx(1)
+
+
+def test_probabilities_next_to_nothing_are_compared_without_a_warning() -> None:
+    sure = np.array([[1, 1e-35, 1e-37], [1e-36, 1, 0]], np.float32)
+    with warnings.catch_warnings(record=True) as told_to_users:
+        warnings.simplefilter("always")  # Polygraphy catches what would be an error
+        (found,) = compare(told(y=np.full((2, 3), 1 / 3, np.float32)), told(y=sure))
+    assert found.max_error == pytest.approx(2 / 3)
+    assert told_to_users == []
 
 
 def test_only_the_samples_both_have_are_compared() -> None:

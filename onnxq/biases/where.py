@@ -1,0 +1,74 @@
+"""Where the bias of a linear layer stands: in the layer itself, or in the Add of a constant behind a MatMul."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+
+from onnxq.errors import Declined
+from onnxq.graph import HEAVY_OPS, Names, give, has_bias, is_constant, layout, sole_reader
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The ``shift`` of a layer's bias, [channels], or None, and why it is or is not; ``detail`` in numbers."""
+
+    shift: Vector | None
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Biased:
+    """A layer of constant weight and the node that ``ends`` it, which has the bias: the layer itself, or an Add.
+
+    What that node makes has its ``channels`` on ``axis``.
+    """
+
+    layer: gs.Node
+    ends: gs.Node
+    axis: int
+    channels: int
+
+
+def biased(graph: gs.Graph, node: gs.Node) -> Biased | None:
+    """None for a node that is no linear layer, and for a product of two activations. Raises Declined."""
+    where = layout(node) if node.op in HEAVY_OPS else None
+    if where is None:
+        return None
+    weight = node.inputs[where.index]
+    if weight.dtype != np.float32:
+        raise Declined(f"its weight is {np.dtype(weight.dtype)}, not float32")
+    channels = int(weight.shape[where.out_axis]) * (where.groups if node.op == "ConvTranspose" else 1)
+    if node.op != "MatMul":
+        if has_bias(node) and not is_constant(node.inputs[2]):
+            raise Declined("its bias is computed at run time")
+        return Biased(node, node, 1, channels)
+    add = sole_reader(graph, node.outputs[0])
+    if where.index != 1 or add is None or add.op != "Add" or not any(map(is_constant, add.inputs)):
+        raise Declined("a MatMul without the Add of a constant behind it has no bias")
+    bias = add.inputs[_constant_of(add)]
+    if bias.shape and bias.shape[-1] not in (1, channels):
+        raise Declined(f"its Add repeats it: a constant of shape {list(bias.shape)} for {channels} channels")
+    return Biased(node, add, -1, channels)
+
+
+def add_to_bias(names: Names, found: Biased, shift: Vector) -> None:
+    """What the layer makes becomes ``y + shift``, [channels]; a layer without a bias gets one."""
+    node = found.ends
+    if node.op == "Add":
+        index, factor = _constant_of(node), 1.0
+    else:
+        index = 2
+        factor = float(node.attrs.pop("beta", 1.0)) if node.op == "Gemm" else 1.0
+    held = node.inputs[index].values if node.op == "Add" or has_bias(node) else np.zeros((), np.float32)
+    values = np.asarray(held, np.float64) * factor + shift
+    name = node.inputs[index].name if node.op == "Add" or has_bias(node) else f"{node.name}/bias"
+    give(node, index, values.astype(np.float32), names.fresh(name))
+
+
+def _constant_of(add: gs.Node) -> int:
+    return next(index for index, tensor in enumerate(add.inputs) if is_constant(tensor))

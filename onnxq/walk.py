@@ -1,0 +1,132 @@
+"""Run a model part by part on the same batches, so that what is done to a tensor where one part ends reaches all that
+follow. Of every batch only those tensors are kept that later parts read, and every node is computed once.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from onnxq.execute import Session
+from onnxq.inputs import Array
+
+
+@dataclass(frozen=True)
+class Part:
+    """The nodes that are computed, which tensors they read from outside and give, and what nothing reads afterwards."""
+
+    nodes: tuple[onnx.NodeProto, ...]
+    reads: tuple[str, ...]
+    gives: tuple[str, ...]
+    done: tuple[str, ...]
+
+
+class Walk:
+    """``stops``: for every part the tensors at which it ends; none of them may need one of a later part."""
+
+    def __init__(
+        self, model: onnx.ModelProto, stops: Sequence[Collection[str]], feeds: Iterable[Mapping[str, Array]]
+    ) -> None:
+        self._model = model
+        self._constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._parts = iter(_parts(model.graph, stops))
+        self.kept: list[dict[str, Array]] = [dict(batch) for batch in feeds]
+
+    def enter(self) -> None:
+        """Go on to the next part."""
+        self._part, self._session = next(self._parts), None
+
+    def run(self, at: int) -> dict[str, Array]:
+        """What the part makes of batch ``at``, among it the tensors at which it ends; later parts read these arrays.
+
+        Raises ModelError where onnxruntime cannot run the part.
+        """
+        kept, part = self.kept[at], self._part
+        self._session = self._session or Session(self._alone(kept), optimize=False)
+        made = self._session.run({name: kept[name] for name in part.reads})
+        kept.update(made)
+        for name in part.done:
+            kept.pop(name, None)
+        return made
+
+    _part: Part
+    _session: Session | None
+
+    def _alone(self, kept: Mapping[str, Array]) -> onnx.ModelProto:
+        """The part as a model of its own."""
+        part, model = self._part, onnx.ModelProto()
+        model.ir_version = self._model.ir_version
+        model.opset_import.extend(self._model.opset_import)
+        model.graph.name = self._model.graph.name
+        model.graph.node.extend(part.nodes)
+        read = {name: None for node in part.nodes for name in reads(node)}
+        model.graph.initializer.extend(self._constants[name] for name in read if name in self._constants)
+        for name in part.reads:
+            value = model.graph.input.add(name=name)
+            value.type.tensor_type.elem_type = onnx.helper.np_dtype_to_tensor_dtype(np.asarray(kept[name]).dtype)
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in part.gives)
+        return model
+
+
+def held_bytes(walks: Iterable[Walk]) -> int:
+    """What walks keep of all batches; an array that several keep, as they do what they are fed, counts once."""
+    sizes = {id(array): array.nbytes for walk in walks for kept in walk.kept for array in kept.values()}
+    return sum(sizes.values())
+
+
+def reads(node: onnx.NodeProto) -> Iterator[str]:
+    """The tensors a node reads; of its bodies too, which may take what they read from outside."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        for body in (attribute.g, *attribute.graphs):
+            yield from (value.name for value in body.output)
+            for inner in body.node:
+                yield from reads(inner)
+
+
+def levels(graph: onnx.GraphProto, nodes: Collection[str]) -> list[list[str]]:
+    """Some nodes by name, so that none needs what another of its own or of a later level makes."""
+    depth: dict[str, int] = {}
+    found: dict[int, list[str]] = {}
+    for node in graph.node:
+        level = max((depth.get(name, 0) for name in reads(node)), default=0)
+        if node.name in nodes:
+            found.setdefault(level, []).append(node.name)
+            level += 1
+        depth.update(dict.fromkeys(node.output, level))
+    return [found[level] for level in sorted(found)]
+
+
+def _parts(graph: onnx.GraphProto, stops: Sequence[Collection[str]]) -> list[Part]:
+    makers = {name: at for at, node in enumerate(graph.node) for name in node.output if name}
+    part_of = _first_needed(graph, makers, stops)
+    last: dict[str, int] = {}
+    for at, number in part_of.items():
+        for name in reads(graph.node[at]):
+            last[name] = max(number, last.get(name, 0))
+    given = (makers.keys() | {value.name for value in graph.input}) - {tensor.name for tensor in graph.initializer}
+    parts = []
+    for number, wanted in enumerate(stops):
+        nodes = tuple(graph.node[at] for at in sorted(at for at, found in part_of.items() if found == number))
+        made = [name for node in nodes for name in node.output if name]
+        outside = sorted({name for node in nodes for name in reads(node) if name in given} - set(made))
+        gives = tuple(name for name in made if name in wanted or last.get(name, 0) > number)
+        done = tuple(name for name in (*outside, *gives) if last.get(name, 0) <= number)
+        parts.append(Part(nodes, tuple(outside), gives, done))
+    return parts
+
+
+def _first_needed(
+    graph: onnx.GraphProto, makers: Mapping[str, int], stops: Sequence[Collection[str]]
+) -> dict[int, int]:
+    """The part that computes each node, by its index: the first that needs what it makes."""
+    found: dict[int, int] = {}
+    for number, wanted in enumerate(stops):
+        pending = list(wanted)
+        while pending:
+            at = makers.get(pending.pop())
+            if at is not None and at not in found:
+                found[at] = number
+                pending += reads(graph.node[at])
+    return found

@@ -134,7 +134,9 @@ def equalize(workspace: Workspace, region: Region, factor: Vector, reached: Mapp
     for node in region.through:
         if node.op == "Clip":
             bound = upper_bound(node)
-            if node.name in reached:
+            if bound == np.inf:
+                reason = "it has no upper bound: treated as ReLU"
+            elif node.name in reached:
                 reason = f"its bound {bound:g} is never reached (at most {reached[node.name]:.3g}): treated as ReLU"
             else:
                 _bound_each(workspace.graph, node, factor, region.tensors[node.outputs[0].name])

@@ -50,16 +50,8 @@ class EqualizeChannels:
         clips = {node.name: node for node in graph.nodes if node.op == "Clip" and upper_bound(node) is not None}
         every = _regions(graph, clips)
         reaches, reached = _measured(workspace, every, list(clips.values()), self.samples)
-        proven: set[str] = set()
-        while True:
-            passing = clips if self._bounds(workspace) else reached
-            chosen = self._chosen(workspace, _regions(graph, passing), reaches)
-            told = {node.name for region, _ in chosen for node in region.through} & reached.keys() - proven
-            if not told:
-                break
-            seen = never_reached(workspace, [clips[name] for name in told])  # by all samples, where it matters
-            reached = {name: most for name, most in {**reached, **seen}.items() if name not in told or name in seen}
-            proven |= told
+        chosen, reached = self._decided(workspace, clips, reaches, reached)
+        passing = clips if self._bounds(workspace) else reached
         self._tell_declined(workspace, every, passing, reaches)
         done = 0
         for region, factor in chosen:
@@ -70,6 +62,27 @@ class EqualizeChannels:
             reason = f"channels brought to one range between {done} groups of layers"
             workspace.ledger.add("changed", self.name, "graph", reason)
         return done > 0
+
+    def _decided(
+        self,
+        workspace: Workspace,
+        clips: Mapping[str, gs.Node],
+        reaches: Mapping[str, Vector],
+        few: Mapping[str, float],
+    ) -> tuple[list[tuple[Region, Vector]], dict[str, float]]:
+        """The regions that gain with their factors, and the Clips that never clip: ``few`` samples say so of some, and
+        of those that matter all are asked."""
+        reached, proven = dict(few), set[str]()
+        while True:
+            passing = clips if self._bounds(workspace) else reached
+            chosen = self._chosen(workspace, _regions(workspace.graph, passing), reaches)
+            matter = [node.name for region, _ in chosen for node in region.through if node.name in reached]
+            asked = [name for name in matter if name not in proven]
+            if not asked:
+                return chosen, reached
+            seen = never_reached(workspace, [clips[name] for name in asked])
+            reached = {name: most for name, most in {**reached, **seen}.items() if name not in asked or name in seen}
+            proven.update(asked)
 
     def _rows(self, workspace: Workspace) -> bool:
         """Whether all channels that a layer makes share a scale."""

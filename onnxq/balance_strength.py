@@ -1,8 +1,8 @@
 """Choose the factors of a group of channels: how strongly its activations are brought to one range, at the cost of the
 weights, as SmoothQuant does (Xiao et al. 2022, arXiv 2211.10438, eq. 4), but with the strength that errs least.
 
-A channel is divided by ``s = a^strength / w^(1 - strength)``, with ``a`` the largest magnitude it reaches and ``w`` that
-of the weights it is multiplied by. Strength 1 gives all channels one range, strength 0 all weights.
+A channel is divided by ``s = a^strength / w^(1 - strength)``, with ``a`` the largest magnitude it reaches and ``w``
+that of the weights it is multiplied by. Strength 1 gives all channels one range, strength 0 all weights.
 """
 
 from collections.abc import Callable, Mapping
@@ -81,6 +81,22 @@ def factors(group: Group, reaches: Mapping[str, Vector], given: Vector, strength
         return np.ones(len(given))
     divisor = np.where(alive, loud, 1) ** strength / np.where(alive, weight, 1) ** (1 - strength)
     return np.where(alive, divisor[alive].max() / divisor, 1)
+
+
+def hoped_db(group: Group, reaches: Mapping[str, Vector]) -> float:
+    """How much less noise the rounding of activations would add if weights cost nothing, in dB, in the layer that
+    gains most: with one grid every channel is rounded as coarsely as the loudest, and what comes of it is
+    ``sum |w|^2``; with channels of one range it is ``sum |w / k|^2``."""
+    factor = factors(group, reaches, np.ones(len(group.fixed)), 1.0)
+    gained = [0.0]
+    for reading in group.readings:
+        reach = reaches[reading.tensor]
+        alive = reach > QUIETEST * reach.max()  # what is always zero is rounded to zero
+        for entries in reading.columns:
+            power = np.square(entries).sum(axis=1) * alive
+            after = float((power / factor[reading.channels] ** 2).sum())
+            gained.append(10 * np.log10(power.sum() / after) if after > 0 else 0.0)
+    return max(gained)
 
 
 def _relative(values: Vector) -> Vector:

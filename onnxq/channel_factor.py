@@ -16,12 +16,16 @@ from onnxq.workspace import Workspace
 def multiply(workspace: Workspace, region: Region, factor: Vector) -> None:
     """``factor`` is [channels of the region], positive. Raises Declined, and then nothing is changed."""
     graph = workspace.graph
+
+    def moved(ends: Sequence[End]) -> list[End]:
+        return [end for end in ends if np.any(factor[end.channels] != 1)]
+
     with whole([end.node for end in (*region.makers, *region.shifts, *region.takers)]):
-        for end in region.makers:
+        for end in moved(region.makers):
             _make(graph, region, end, factor[end.channels])
-        for end in region.shifts:
+        for end in moved(region.shifts):
             _scale_constants(graph, end.node, region.tensors[end.node.outputs[0].name], factor[end.channels])
-        for end in region.takers:
+        for end in moved(region.takers):
             scale_input_channels(end.node, 1 / factor[end.channels], np.zeros(len(end.channels)), graph)
     for tensor, channels in region.tensors.items():
         if tensor in workspace.normals:

@@ -7,16 +7,19 @@ numbers that meet in tensors: depthwise triples are two regions with the depthwi
 residual network is one region with many layers at its ends.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import is_output, readers
+from onnxq.components import Numbers, components
+from onnxq.graph import readers
 
-Numbers = NDArray[np.intp]
+Entry = TypeVar("Entry")
 
 
 @dataclass(frozen=True)
@@ -67,39 +70,30 @@ class Region:
 class Trace:
     """What is known while a graph is walked. Rules (``channel_rules.py``) number, join and fix channels."""
 
-    graph: gs.Graph
     like_relu: Callable[[gs.Node], bool]
     found: dict[str, Channels] = field(default_factory=dict)
     makers: list[End] = field(default_factory=list)
     takers: list[End] = field(default_factory=list)
     shifts: list[End] = field(default_factory=list)
-    fixed: dict[int, str] = field(default_factory=dict)
-    joined: set[int] = field(default_factory=set)
-    parents: list[int] = field(default_factory=list)
+    fixed: list[tuple[Numbers, str]] = field(default_factory=list)
+    joined: list[tuple[Numbers, Numbers]] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)  # of what was numbered at once
+    count: int = 0
 
     def fresh(self, axis: int, rank: int, count: int) -> Channels:
         """Channels with numbers of their own."""
-        start = len(self.parents)
-        self.parents.extend(range(start, start + count))
+        start = self.count
+        self.sizes.append(count)
+        self.count += count
         return Channels(axis, rank, np.arange(start, start + count))
 
-    def join(self, one: Numbers, other: Numbers) -> None:
+    def join(self, one: Channels, other: Channels) -> None:
         """Whatever one is multiplied by, the other is too."""
-        for first, second in zip(one, other, strict=True):
-            a, b = self.root(int(first)), self.root(int(second))
-            self.parents[max(a, b)] = min(a, b)
-            self.joined.add(min(a, b))
-
-    def root(self, number: int) -> int:
-        while self.parents[number] != number:
-            self.parents[number] = self.parents[self.parents[number]]
-            number = self.parents[number]
-        return number
+        self.joined.append((one.numbers, other.numbers))
 
     def fix(self, channels: Channels, reason: str) -> None:
         """None of them may be multiplied."""
-        for number in channels.numbers:
-            self.fixed.setdefault(int(number), reason)
+        self.fixed.append((channels.numbers, reason))
 
 
 Given = Sequence[Channels | None]
@@ -111,69 +105,84 @@ def regions(graph: gs.Graph, like_relu: Callable[[gs.Node], bool] = lambda clip:
     """Every region of the graph with a maker and a taker. ``like_relu`` says of a Clip that it clips nothing above."""
     from onnxq.channel_rules import carry
 
-    trace = Trace(graph, like_relu)
+    trace = Trace(like_relu)
     for node in graph.nodes:
         given = [trace.found.get(tensor.name) for tensor in node.inputs]
         for tensor, channels in zip(node.outputs, carry(trace, node, given), strict=False):
             if channels is not None and not tensor.is_empty():
                 trace.found[tensor.name] = channels
-    _fix_what_leaves(trace)
-    return _gathered(trace)
+    tensors = graph.tensors()
+    makers = {name: tensors[name].inputs[0] for name in trace.found}
+    _fix_what_leaves(trace, graph, makers)
+    return _gathered(trace, makers)
 
 
-def _fix_what_leaves(trace: Trace) -> None:
-    tensors, top = trace.graph.tensors(), {id(node) for node in trace.graph.nodes}
+def _fix_what_leaves(trace: Trace, graph: gs.Graph, makers: Mapping[str, gs.Node]) -> None:
+    """Channels that are read where the walk has not come by."""
+    walked = {id(node): at for at, node in enumerate(graph.nodes)}
+    outputs = {id(tensor) for tensor in graph.outputs}
     for name, channels in trace.found.items():
-        if is_output(trace.graph, tensors[name]):
+        (tensor,) = (tensor for tensor in makers[name].outputs if tensor.name == name)
+        if id(tensor) in outputs:
             trace.fix(channels, f"{name!r} is an output of the model")
-        if any(id(node) not in top for node, _ in readers(tensors[name])):
+        if any(walked.get(id(node), -1) <= walked[id(makers[name])] for node, _ in readers(tensor)):
             trace.fix(channels, f"{name!r} is read in the body of an If, Loop or Scan")
 
 
-def _gathered(trace: Trace) -> list[Region]:
+def _gathered(trace: Trace, makers: Mapping[str, gs.Node]) -> list[Region]:
     """Regions: numbers that lie in one tensor, or in tensors that share a number, belong together."""
-    roots = np.array([trace.root(number) for number in range(len(trace.parents))], np.intp)
-    region = np.arange(len(roots))  # by root, refined until the numbers of every tensor agree
-    groups = [np.unique(roots[c.numbers]) for c in trace.found.values() if len(c.numbers)]
-    changed = True
-    while changed:
-        changed = False
-        for group in groups:
-            least = region[group].min()
-            if (region[group] != least).any():
-                region[group], changed = least, True
-    where = np.full(len(roots), -1, np.intp)  # by root: its place in its region
-    counts: dict[int, int] = {}
-    for root in np.unique(roots):
-        where[root] = counts.get(int(region[root]), 0)
-        counts[int(region[root])] = int(where[root]) + 1
-    home, place = region[roots], where[roots]
-    return [made for key, count in counts.items() if (made := _region(trace, key, count, home, place)) is not None]
+    roots = components(trace.count, trace.joined)
+    home = _homes(trace)
+    place = _places(roots, home)
+    ends = [_by_home(home, found, lambda end: end.channels) for found in (trace.makers, trace.takers, trace.shifts)]
+    fixed = _by_home(home, trace.fixed, lambda entry: entry[0])
+    joined = _by_home(home, trace.joined, lambda entry: entry[0])
+    tensors = _by_home(home, trace.found.items(), lambda entry: entry[1].numbers)
+    found = []
+    for key in sorted(ends[0].keys() & ends[1].keys()):
+        made, taken, shifted = (tuple(End(e.node, place[e.channels]) for e in kind[key]) for kind in ends)
+        carried = {name: Channels(c.axis, c.rank, place[c.numbers]) for name, c in tensors[key]}
+        held = np.zeros(1 + max(channels.numbers.max() for channels in carried.values()), np.bool_)
+        for numbers, _ in fixed[key]:
+            held[place[numbers]] = True
+        reasons = tuple(dict.fromkeys(reason for _, reason in fixed[key]))
+        through = _between([makers[name] for name in carried], made)
+        found.append(Region(len(held), made, taken, shifted, through, held, reasons, carried, bool(joined[key])))
+    return found
 
 
-def _region(trace: Trace, key: int, count: int, home: Numbers, place: Numbers) -> Region | None:
-    def ends(found: Iterable[End]) -> tuple[End, ...]:
-        return tuple(End(e.node, place[e.channels]) for e in found if len(e.channels) and home[e.channels[0]] == key)
-
-    makers, takers = ends(trace.makers), ends(trace.takers)
-    if not makers or not takers:
-        return None
-    held = {number: reason for number, reason in trace.fixed.items() if home[number] == key}
-    fixed = np.zeros(count, np.bool_)
-    fixed[[place[number] for number in held]] = True
-    tensors = {
-        name: Channels(c.axis, c.rank, place[c.numbers])
-        for name, c in trace.found.items()
-        if len(c.numbers) and home[c.numbers[0]] == key
-    }
-    through = _between(trace.graph, tensors, makers)
-    joined = any(home[number] == key for number in trace.joined)
-    reasons = tuple(dict.fromkeys(held.values()))
-    return Region(count, makers, takers, ends(trace.shifts), through, fixed, reasons, tensors, joined)
+def _between(nodes: Iterable[gs.Node], ends: Iterable[End]) -> tuple[gs.Node, ...]:
+    """Those that are no ends, each once."""
+    writing = {id(end.node) for end in ends}
+    return tuple({id(node): node for node in nodes if id(node) not in writing}.values())
 
 
-def _between(graph: gs.Graph, tensors: Mapping[str, Channels], makers: Sequence[End]) -> tuple[gs.Node, ...]:
-    ends = {id(end.node) for end in makers}
-    return tuple(
-        node for node in graph.nodes if id(node) not in ends and any(tensor.name in tensors for tensor in node.outputs)
-    )
+def _homes(trace: Trace) -> Numbers:
+    """By number, the region it is in. What was numbered at once lies in one tensor, so in one region."""
+    origin = np.repeat(np.arange(len(trace.sizes)), trace.sizes)
+    shared = {id(channels.numbers): channels.numbers for channels in trace.found.values()}  # by many tensors, most
+    together = [np.unique(origin[numbers]) for numbers in shared.values()]
+    joined = [(origin[one[:1]], np.unique(origin[other])) for one, other in trace.joined]
+    return components(len(trace.sizes), [*((some[:1], some) for some in together), *joined])[origin]
+
+
+def _places(roots: Numbers, home: Numbers) -> Numbers:
+    """By number, which channel of its region it is: 0, 1, ..., one for all that are joined."""
+    single = np.flatnonzero(roots == np.arange(len(roots)))
+    single = single[np.argsort(home[single], kind="stable")]
+    at, homes = np.arange(len(single)), home[single]
+    first = np.where(homes == np.roll(homes, 1), 0, at)  # of its region, 0 for those behind it
+    place = np.empty_like(roots)
+    place[single] = at - np.maximum.accumulate(first)
+    return place[roots]
+
+
+def _by_home(
+    home: Numbers, entries: Iterable[Entry], numbers: Callable[[Entry], Numbers]
+) -> defaultdict[int, list[Entry]]:
+    """The entries of every region; all numbers of an entry are of one."""
+    found: defaultdict[int, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if len(numbers(entry)):
+            found[int(home[numbers(entry)[0]])].append(entry)
+    return found

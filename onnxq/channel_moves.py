@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from onnxq.channel_flow import Channels, Given, Rule, Trace
 from onnxq.errors import Declined
 from onnxq.graph import is_constant
+from onnxq.views import carried
 
 
 def only(given: Given) -> Channels:
@@ -22,7 +23,7 @@ def concatenated(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels
     first = next(channels for channels in given if channels is not None)
     if any(c is not None and (c.axis, c.rank) != (first.axis, first.rank) for c in given):
         raise Declined("Concat joins what has its channels on different axes")
-    if axis_of(node.attrs["axis"], first.rank) != first.axis:
+    if node.attrs["axis"] % first.rank != first.axis:
         return [_joined(trace, node, given)]
     parts = [c or _foreign(trace, tensor, first) for c, tensor in zip(given, node.inputs, strict=True)]
     return [Channels(first.axis, first.rank, np.concatenate([part.numbers for part in parts]))]
@@ -34,7 +35,7 @@ def _joined(trace: Trace, node: gs.Node, given: Given) -> Channels:
     if len(carried) < len(given) or len({len(channels.numbers) for channels in carried}) > 1:
         raise Declined("they are concatenated with what cannot be multiplied")
     for channels in carried[1:]:
-        trace.join(carried[0].numbers, channels.numbers)
+        trace.join(carried[0], channels)
     return carried[0]
 
 
@@ -50,7 +51,7 @@ def _foreign(trace: Trace, tensor: gs.Tensor, like: Channels) -> Channels:
 
 def split(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
-    if axis_of(node.attrs.get("axis", 0), channels.rank) != channels.axis:
+    if node.attrs.get("axis", 0) % channels.rank != channels.axis:
         return [channels] * len(node.outputs)
     sizes = [(tensor.shape or [None] * channels.rank)[channels.axis] for tensor in node.outputs]
     if sum(size if isinstance(size, int) else math.inf for size in sizes) != len(channels.numbers):
@@ -61,43 +62,50 @@ def split(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None
 
 def sliced(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
-    if len(node.inputs) > 3 and not is_constant(node.inputs[3]):
+    starts, ends, axes, steps = (_vector(node, index) for index in (1, 2, 3, 4))
+    if axes is None and _has(node, 3):
         raise Declined("Slice goes along axes that are computed at run time")
-    axes = node.inputs[3].values.tolist() if len(node.inputs) > 3 else list(range(channels.rank))
-    at = [i for i, axis in enumerate(axes) if axis_of(axis, channels.rank) == channels.axis]
+    if axes is None:
+        axes = list(range(channels.rank if starts is None else len(starts)))
+    at = [i for i, axis in enumerate(axes) if axis % channels.rank == channels.axis]
     if not at:
         return [channels]
-    if not all(map(is_constant, node.inputs[1:])):
+    if not _has(node, 4):
+        steps = [1] * len(axes)
+    if starts is None or ends is None or steps is None:
         raise Declined("Slice cuts the channels at places that are computed at run time")
-    start, end = (int(node.inputs[i].values[at[0]]) for i in (1, 2))
-    step = int(node.inputs[4].values[at[0]]) if len(node.inputs) > 4 else 1
-    count = len(channels.numbers)
-    last = None if step < 0 and end < -count else end  # beyond the first one, which Python writes as nothing
+    start, end, step = starts[at[0]], ends[at[0]], steps[at[0]]
+    last = None if step < 0 and end < -len(channels.numbers) else end  # beyond the first one, which Python cannot say
     return [Channels(channels.axis, channels.rank, channels.numbers[start:last:step])]
 
 
 def gathered(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
-    channels = only(given)
-    indices = node.inputs[1]
-    if axis_of(node.attrs.get("axis", 0), channels.rank) != channels.axis or not is_constant(indices):
-        raise Declined("Gather picks along another axis, or at places that are computed at run time")
-    if indices.values.ndim != 1:
-        raise Declined("Gather changes the axes")
-    return [Channels(channels.axis, channels.rank, channels.numbers[indices.values])]
+    """Picks channels by a constant vector, or whatever along another axis, in whose place come those of the indices."""
+    channels, indices = only(given), node.inputs[1]
+    axis = node.attrs.get("axis", 0) % channels.rank
+    if indices.shape is None:
+        raise Declined("Gather picks by indices whose shape is not known")
+    more = len(indices.shape) - 1
+    if axis != channels.axis:
+        return [Channels(channels.axis + more * (axis < channels.axis), channels.rank + more, channels.numbers)]
+    if not is_constant(indices) or more:
+        raise Declined("Gather picks channels at run time, or takes their axis apart")
+    return [Channels(axis, channels.rank, channels.numbers[indices.values])]
 
 
 def padded(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
-    mode, constants = node.attrs.get("mode", "constant"), node.inputs[1:]
-    if not all(is_constant(tensor) for tensor in constants if not tensor.is_empty()):
+    mode = node.attrs.get("mode", "constant")
+    if mode == "constant" and _has(node, 2) and not (is_constant(node.inputs[2]) and not np.any(node.inputs[2].values)):
+        raise Declined("Pad pads with what is not zero, or is computed at run time")
+    pads, axes = _vector(node, 1), _vector(node, 3)
+    if pads is None or (axes is None and _has(node, 3)):
         raise Declined("Pad pads by what is computed at run time")
-    value = node.inputs[2].values if len(node.inputs) > 2 and not node.inputs[2].is_empty() else np.zeros(1)
-    if mode == "constant" and np.any(value):
-        raise Declined("Pad pads with what is not zero")
-    pads = node.inputs[1].values
-    if len(node.inputs) > 3 or len(pads) != 2 * channels.rank:
-        raise Declined("Pad pads some axes only")
-    before, after = int(pads[channels.axis]), int(pads[channels.axis + channels.rank])
+    axes = [axis % channels.rank for axis in axes or range(channels.rank)]
+    if channels.axis not in axes:
+        return [channels]
+    at = axes.index(channels.axis)
+    before, after = pads[at], pads[at + len(axes)]
     if before == after == 0:
         return [channels]
     if mode != "constant" or before < 0 or after < 0:
@@ -109,24 +117,52 @@ def padded(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | Non
 
 def reduced(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
-    if len(node.inputs) > 1 and not is_constant(node.inputs[1]):
+    axes = _vector(node, 1) if _has(node, 1) else node.attrs.get("axes", [])
+    if axes is None:
         raise Declined(f"{node.op} goes along axes that are computed at run time")
-    found = node.inputs[1].values.tolist() if len(node.inputs) > 1 else node.attrs.get("axes", range(channels.rank))
-    axes = {axis_of(axis, channels.rank) for axis in found}
-    if channels.axis in axes:
+    if not axes and node.attrs.get("noop_with_empty_axes", 0):
+        return [channels]
+    gone = {axis % channels.rank for axis in axes} or set(range(channels.rank))
+    if channels.axis in gone:
         raise Declined(f"{node.op} goes along the channels")
     if node.attrs.get("keepdims", 1):
         return [channels]
-    lost = sum(axis < channels.axis for axis in axes)
-    return [Channels(channels.axis - lost, channels.rank - len(axes), channels.numbers)]
+    lost = sum(axis < channels.axis for axis in gone)
+    return [Channels(channels.axis - lost, channels.rank - len(gone), channels.numbers)]
 
 
 def resized(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
     sizes = [(t.shape or [None] * channels.rank)[channels.axis] for t in (node.inputs[0], node.outputs[0])]
-    if sizes != [len(channels.numbers)] * 2 or node.attrs.get("extrapolation_value", 0.0):
+    cropped = node.attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+    if sizes != [len(channels.numbers)] * 2 or cropped:
         raise Declined(f"{node.op} may change the channels")
     return [channels]
+
+
+def deepened(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
+    """SpaceToDepth: all channels, once for every place in a block."""
+    channels = _of_images(node, given)
+    return [Channels(1, 4, np.tile(channels.numbers, node.attrs["blocksize"] ** 2))]
+
+
+def spread(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
+    """DepthToSpace: the channels that become the places of a block become one."""
+    channels = _of_images(node, given)
+    places = node.attrs["blocksize"] ** 2
+    by_place = channels.numbers.reshape(places, -1)
+    if node.attrs.get("mode", "DCR") != "DCR":
+        by_place = channels.numbers.reshape(-1, places).T
+    parts = [Channels(1, 4, numbers) for numbers in by_place]
+    for part in parts[1:]:
+        trace.join(parts[0], part)
+    return parts[:1]
+
+
+def _of_images(node: gs.Node, given: Given) -> Channels:
+    if only(given).axis != 1:
+        raise Declined(f"{node.op} moves the channels elsewhere")
+    return only(given)
 
 
 def transposed(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
@@ -136,51 +172,34 @@ def transposed(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels |
 
 
 def viewed(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
-    """The channels stay what they are where all behind them is kept, or all before them and they lead what is left."""
-    channels = only(given)
-    before, after = node.inputs[0].shape, node.outputs[0].shape
-    if before is None or after is None:
+    channels, before, after = only(given), node.inputs[0].shape, node.outputs[0].shape
+    if before is None or after is None or not len(channels.numbers):
         raise Declined(f"{node.op} between shapes that are not known")
-    axis, count = channels.axis, len(channels.numbers)
-    before, after = [*before[:axis], count, *before[axis + 1 :]], list(after)
-    tail = before[axis:]
-    if _known(tail) and after[-len(tail) :] == tail:
-        return [Channels(len(after) - len(tail), len(after), channels.numbers)]
-    kept = 0
-    while kept < min(axis, len(after)) and _alike(before[kept], after[kept], kept):
-        kept += 1
-    inner, outer = before[kept:], after[kept:]
-    ahead, behind = inner[: axis - kept], inner[axis - kept + 1 :]
-    if not _known(inner) or not _known(outer) or math.prod(inner) != math.prod(outer) or math.prod(ahead) != 1:
-        raise Declined(f"{node.op} takes the channels apart, or its shapes are not known")
-    lead = next((i for i, size in enumerate(outer) if size != 1), 0)
-    rest = math.prod(outer[lead + 1 :])
-    if not outer or outer[lead] % count or math.prod(behind) % rest:
-        raise Declined(f"{node.op} takes the channels apart")
-    return [Channels(kept + lead, len(after), np.repeat(channels.numbers, outer[lead] // count))]
+    axis, index = carried(before, channels.axis, len(channels.numbers), after)
+    numbers = channels.numbers if len(index) == len(channels.numbers) else channels.numbers[index]
+    return [Channels(axis, len(after), numbers)]
 
 
-def _alike(one: object, other: object, axis: int) -> bool:
-    """Whether two sizes are the same; the first one, the batch, may be unknown."""
-    return one == other if isinstance(one, int) and isinstance(other, int) else axis == 0 or one == other is not None
+def _has(node: gs.Node, index: int) -> bool:
+    """Whether the node has this optional input."""
+    return len(node.inputs) > index and not node.inputs[index].is_empty()
 
 
-def _known(sizes: Sequence[object]) -> bool:
-    return all(isinstance(size, int) for size in sizes)
-
-
-def axis_of(axis: int, rank: int) -> int:
-    return axis % rank
+def _vector(node: gs.Node, index: int) -> list[int] | None:
+    """The numbers of a constant input, None if it is missing or computed."""
+    return node.inputs[index].values.ravel().tolist() if _has(node, index) and is_constant(node.inputs[index]) else None
 
 
 MOVES: Mapping[str, Rule] = {
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum"), reduced),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), viewed),
     "Concat": concatenated,
+    "DepthToSpace": spread,
     "Gather": gathered,
     "Pad": padded,
     "Resize": resized,
     "Slice": sliced,
+    "SpaceToDepth": deepened,
     "Split": split,
     "Transpose": transposed,
 }

@@ -1,5 +1,6 @@
-"""What a few samples tell of every channel of a tensor: extremes, mean and power, reduced inside the graph."""
+"""What a few samples tell of every channel of a tensor: its extremes, reduced inside the graph."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +16,15 @@ from onnxq.workspace import Workspace
 
 Vector = NDArray[np.float64]
 BATCH = 8
+AT_ONCE = 2**20  # elements of all tensors, which stay in a cache: more would take longer, not shorter
 
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """``low``, ``high``, ``mean`` and ``power`` (the mean square) over samples and positions, each [channels]."""
+    """The least and the largest value over samples and positions, each [channels]."""
 
     low: Vector
     high: Vector
-    mean: Vector
-    power: Vector
 
     @property
     def reach(self) -> Vector:
@@ -44,21 +44,7 @@ class Along:
     rank: int
 
 
-@dataclass(frozen=True)
-class _Reduction:
-    """An operator that reduces positions, perhaps of squares, and how its results are reduced over samples."""
-
-    op: str
-    over: Callable[..., Any]
-    squared: bool = False
-
-
-REDUCTIONS: Mapping[str, _Reduction] = {
-    "low": _Reduction("ReduceMin", np.min),
-    "high": _Reduction("ReduceMax", np.max),
-    "mean": _Reduction("ReduceMean", np.average),
-    "power": _Reduction("ReduceMean", np.average, squared=True),
-}
+REDUCTIONS: Mapping[str, Callable[..., Any]] = {"ReduceMin": np.min, "ReduceMax": np.max}
 
 
 def channel_statistics(
@@ -69,22 +55,26 @@ def channel_statistics(
         return {}
     model, outputs = _watched(workspace, tensors)
     session = Session(model)
-    parts: dict[str, list[Vector]] = {name: [] for name in outputs}
+    found: dict[tuple[str, str], Vector] = {}
     given = workspace.samples if samples is None else workspace.samples.take(samples)
-    counts: list[int] = []
-    for batch in given.batches(workspace.batch or BATCH):
+    for batch in given.batches(workspace.batch or _batch(workspace, tensors)):
         answers = session.run(batch.feeds)
-        counts.append(batch.count)
-        for name, (_, kind) in outputs.items():
-            seen = real_samples(answers[name], batch).reshape(-1, answers[name].shape[-1]).astype(np.float64)
-            parts[name].append(np.asarray(REDUCTIONS[kind].over(seen, axis=0)))
-    found = {entry: _over_batches(entry[1], parts[name], counts) for name, entry in outputs.items()}
-    return {tensor: ChannelStatistics(*(found[tensor, kind] for kind in REDUCTIONS)) for tensor in tensors}
+        for name, (tensor, op) in outputs.items():
+            answer = answers[name] if tensors[tensor].axis == 0 else real_samples(answers[name], batch)
+            seen = [answer.reshape(-1, answer.shape[-1]).astype(np.float64)]
+            known = [found[tensor, op][np.newaxis]] if (tensor, op) in found else []
+            found[tensor, op] = np.asarray(REDUCTIONS[op](np.concatenate(seen + known), axis=0))
+    return {tensor: ChannelStatistics(*(found[tensor, op] for op in REDUCTIONS)) for tensor in tensors}
 
 
-def _over_batches(kind: str, parts: list[Vector], counts: list[int]) -> Vector:
-    weights = {"weights": counts} if REDUCTIONS[kind].over is np.average else {}
-    return np.asarray(REDUCTIONS[kind].over(np.stack(parts), axis=0, **weights))
+def _batch(workspace: Workspace, tensors: Mapping[str, Along]) -> int:
+    """How many samples are looked at together."""
+    known = workspace.graph.tensors()
+    sizes = [size for name in tensors for size in (known[name].shape or [None])[1:] or [1]]
+    if not all(isinstance(size, int) for size in sizes):
+        return BATCH
+    elements = sum(math.prod((known[name].shape or [])[1:]) for name in tensors)
+    return int(min(max(AT_ONCE // max(elements, 1), 1), BATCH))
 
 
 def _watched(workspace: Workspace, tensors: Mapping[str, Along]) -> tuple[onnx.ModelProto, dict[str, tuple[str, str]]]:
@@ -94,14 +84,11 @@ def _watched(workspace: Workspace, tensors: Mapping[str, Along]) -> tuple[onnx.M
     outputs: dict[str, tuple[str, str]] = {}
     for tensor, along in tensors.items():
         axes = [axis for axis in range(1, along.rank) if axis != along.axis]
-        squares = names.fresh(f"{tensor}/squares")
-        model.graph.node.append(onnx.helper.make_node("Mul", [tensor, tensor], [squares]))
-        for kind, reduction in REDUCTIONS.items():
-            output = names.fresh(f"{tensor}/{kind}")
-            source = squares if reduction.squared else tensor
-            model.graph.node.append(_reduce(model, names, reduction.op, source, axes, output))
+        for op in REDUCTIONS:
+            output = names.fresh(f"{tensor}/{op}")
+            model.graph.node.append(_reduce(model, names, op, tensor, axes, output))
             model.graph.output.append(onnx.ValueInfoProto(name=output))
-            outputs[output] = (tensor, kind)
+            outputs[output] = (tensor, op)
     return model, outputs
 
 

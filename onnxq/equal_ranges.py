@@ -7,19 +7,21 @@ for regions with any number of ends: each channel's factor is moved by the mean 
 whose channels share one grid, is an end too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.channel_flow import Numbers, Region
-from onnxq.graph import HEAVY_OPS, layout
+from onnxq.channel_flow import Region
+from onnxq.components import Numbers
+from onnxq.graph import HEAVY_OPS
+from onnxq.weight_reach import WeightReach
 
 Vector = NDArray[np.float64]
 ROUNDS = 100
 STILL = 1e-4  # in logarithms: no channel moves by more, so the solution is found
+REPEATS = 8
 WIDEST = float(np.log(2.0**12))  # of a factor; a channel that would need more is as good as dead
 
 
@@ -35,13 +37,14 @@ class Wants:
     columns: float = 1.0
 
 
-@dataclass
-class _Layer:
-    """``reach`` is the largest weight between two channels, [groups, made in one, read in one]."""
+@dataclass(frozen=True)
+class _End:
+    """Channels ``numbers`` of a region, what each ``reaches`` with the logarithms of all regions' factors, and how much
+    that ``counts``: negatively, if a factor makes it reach further."""
 
-    reach: Vector
-    read: tuple[int, Numbers] | None = None  # a region, and which of its channels
-    made: tuple[int, Numbers] | None = None
+    numbers: Numbers
+    reaches: Callable[[Sequence[Vector]], Vector]
+    counts: float
 
 
 def factors(regions: Sequence[Region], reaches: Mapping[str, Vector], wants: Wants, gain_db: float) -> list[Vector]:
@@ -50,15 +53,17 @@ def factors(regions: Sequence[Region], reaches: Mapping[str, Vector], wants: Wan
 
     ``reaches`` has the largest magnitude of every channel of the tensors that layers read, by tensor.
     """
-    problem = _Problem(regions, _layers(regions), reaches, wants)
-    moving = [True] * len(regions)
-    while True:
-        logs = problem.solved(moving)
-        gained = problem.gained(logs)
-        kept = [m and gain >= gain_db for m, gain in zip(moving, gained, strict=True)]
-        if kept == moving:
-            return [np.exp(log) for log in logs]
-        moving = kept  # what the others want of their channels is another thing without them
+    ends: list[list[_End]] = [list(_activations(at, region, reaches, wants)) for at, region in enumerate(regions)]
+    for at, end in _weights(regions, wants):
+        ends[at].append(end)
+    problem = _Problem(regions, ends, gain_db)
+    logs = [np.zeros(region.count) for region in regions]
+    for _ in range(REPEATS):
+        better = problem.better(logs)
+        if better is None:
+            break
+        logs = better
+    return [np.exp(log) for log in logs]
 
 
 def read_tensors(region: Region) -> Iterable[str]:
@@ -66,86 +71,76 @@ def read_tensors(region: Region) -> Iterable[str]:
     return dict.fromkeys(end.node.inputs[0].name for end in region.takers)
 
 
-def _layers(regions: Sequence[Region]) -> list[_Layer]:
-    found: dict[int, _Layer] = {}
+def _activations(at: int, region: Region, reaches: Mapping[str, Vector], wants: Wants) -> Iterator[_End]:
+    for name in read_tensors(region):
+        if name in reaches and wants.activations:
+            yield _activation(at, region.tensors[name].numbers, reaches[name], wants.activations)
+
+
+def _activation(at: int, numbers: Numbers, reach: Vector, counts: float) -> _End:
+    return _End(numbers, lambda logs: reach * np.exp(logs[at][numbers]), -counts)
+
+
+def _weights(regions: Sequence[Region], wants: Wants) -> Iterator[tuple[int, _End]]:
+    """Ends of the layers' weights, each with its region."""
+    layers: dict[int, WeightReach] = {}
     for at, region in enumerate(regions):
         for end in region.makers:
             if end.node.op in HEAVY_OPS:
-                found.setdefault(id(end.node), _Layer(_reach(end.node))).made = (at, end.channels)
+                layers.setdefault(id(end.node), WeightReach(end.node)).made = (at, end.channels)
         for end in region.takers:
-            found.setdefault(id(end.node), _Layer(_reach(end.node))).read = (at, end.channels)
-    return list(found.values())
-
-
-def _reach(node: gs.Node) -> Vector:
-    where = layout(node)
-    assert where is not None  # it is an end of a region
-    weight = np.abs(np.asarray(node.inputs[where.index].values))
-    flat = weight.reshape(*weight.shape[:2], -1).max(axis=2).astype(np.float64)
-    if node.op == "ConvTranspose":
-        return np.asarray(flat.reshape(where.groups, -1, flat.shape[1]).transpose(0, 2, 1))
-    if where.out_axis == 1:
-        flat = flat.T
-    return np.asarray(flat.reshape(where.groups, -1, flat.shape[1]))
-
-
-Ends = list[list[tuple[Numbers, Vector, float]]]
-"""By region: the channels of an end, what each of them reaches, and how much the end counts: negatively, if a factor
-makes it reach further."""
+            layers.setdefault(id(end.node), WeightReach(end.node)).read = (at, end.channels)
+    for layer in layers.values():
+        if layer.made is not None and wants.rows and layer.finite:
+            yield layer.made[0], _End(layer.made[1], layer.rows, -wants.rows)
+        if layer.read is not None and wants.columns and layer.finite:
+            yield layer.read[0], _End(layer.read[1], layer.columns, wants.columns)
 
 
 @dataclass(frozen=True)
 class _Problem:
     regions: Sequence[Region]
-    layers: Sequence[_Layer]
-    reaches: Mapping[str, Vector]
-    wants: Wants
+    ends: Sequence[Sequence[_End]]
+    gain_db: float
 
-    def solved(self, moving: Sequence[bool]) -> list[Vector]:
-        """The logarithms of the factors, zero in regions that do not move."""
-        logs = [np.zeros(region.count) for region in self.regions]
-        free = [move & ~region.fixed for move, region in zip(moving, self.regions, strict=True)]
+    def better(self, start: Sequence[Vector]) -> list[Vector] | None:
+        """Logarithms with which regions reach less far than with those they ``start`` with, if any can."""
+        moving = [True] * len(self.regions)
+        while any(moving):
+            logs = self._solved(start, moving)
+            kept = [m and self._gained(at, start, logs) >= self.gain_db for at, m in enumerate(moving)]
+            if kept == moving:
+                return logs
+            moving = kept  # what the others want of their channels is another thing without them
+        return None
+
+    def _solved(self, start: Sequence[Vector], moving: Sequence[bool]) -> list[Vector]:
+        logs = list(start)
         for _ in range(ROUNDS):
-            moves = [_move(region.count, ends) for region, ends in zip(self.regions, self._ends(logs), strict=True)]
-            moves = [np.where(f, move, 0) for f, move in zip(free, moves, strict=True)]
-            logs = [np.clip(log + move, -WIDEST, WIDEST) for log, move in zip(logs, moves, strict=True)]
-            if max((np.abs(move).max(initial=0) for move in moves), default=0) < STILL:
+            moves = {at: self._move(at, logs) for at, moves in enumerate(moving) if moves}
+            moves = {at: move for at, move in moves.items() if np.abs(move).max() >= STILL}
+            if not moves:
                 break
+            for at, move in moves.items():
+                logs[at] = np.clip(logs[at] + move, start[at] - WIDEST, start[at] + WIDEST)
         return logs
 
-    def gained(self, logs: Sequence[Vector]) -> list[float]:
+    def _move(self, at: int, logs: Sequence[Vector]) -> Vector:
+        """What the ends want the logarithms of the factors to change by: the mean of it, [channels]."""
+        count = self.regions[at].count
+        pull, weight = np.zeros(count), np.zeros(count)
+        for end in self.ends[at]:
+            found, alive = _logs(end.reaches(logs))
+            if alive.any():
+                wanted = np.where(alive, end.counts * (found - found[alive].mean()), 0)
+                pull += np.bincount(end.numbers, wanted, count)
+                weight += np.bincount(end.numbers, abs(end.counts) * alive, count)
+        return np.where(self.regions[at].fixed, 0, pull / np.where(weight > 0, weight, 1))
+
+    def _gained(self, at: int, before: Sequence[Vector], after: Sequence[Vector]) -> float:
         """By how much less far the grids of a region's ends reach, in dB: the mean over its ends."""
-        before, after = self._ends([np.zeros(region.count) for region in self.regions]), self._ends(logs)
-        return [
-            float(np.mean([_headroom(old[1]) - _headroom(new[1]) for old, new in zip(olds, news, strict=True)] or [0]))
-            for olds, news in zip(before, after, strict=True)
-        ]
-
-    def _ends(self, logs: Sequence[Vector]) -> Ends:
-        found: Ends = [[] for _ in self.regions]
-        for layer in self.layers:
-            rows, columns = _reached(layer, logs)
-            if layer.made is not None and self.wants.rows:
-                found[layer.made[0]].append((layer.made[1], rows, -self.wants.rows))
-            if layer.read is not None and self.wants.columns:
-                found[layer.read[0]].append((layer.read[1], columns, self.wants.columns))
-        for region, log, ends in zip(self.regions, logs, found, strict=True):
-            for name in read_tensors(region):
-                if name in self.reaches:
-                    numbers = region.tensors[name].numbers
-                    ends.append((numbers, self.reaches[name] * np.exp(log[numbers]), -self.wants.activations))
-        return found
-
-
-def _move(count: int, ends: Iterable[tuple[Numbers, Vector, float]]) -> Vector:
-    """What the ends want the logarithms of the factors to change by: the mean of it, [channels]."""
-    pull, weight = np.zeros(count), np.zeros(count)
-    for numbers, reach, counts in ends:
-        logs, alive = _logs(reach)
-        if alive.any():
-            np.add.at(pull, numbers, np.where(alive, counts * (logs - logs[alive].mean()), 0))
-            np.add.at(weight, numbers, np.where(alive, abs(counts), 0))
-    return pull / np.where(weight > 0, weight, 1)
+        gains = [_headroom(end.reaches(before)) - _headroom(end.reaches(after)) for end in self.ends[at]]
+        return float(np.mean(gains or [0]))
 
 
 def _headroom(reach: Vector) -> float:
@@ -158,16 +153,3 @@ def _logs(reach: Vector) -> tuple[Vector, NDArray[np.bool_]]:
     """The logarithms, and which channels are not dead."""
     alive = reach > reach.max(initial=0) * np.exp(-WIDEST)
     return np.log(np.where(alive, reach, 1)), alive
-
-
-def _reached(layer: _Layer, logs: Sequence[Vector]) -> tuple[Vector, Vector]:
-    """What the weights of every made, and of every read channel reach with the factors so far."""
-    groups, made, read = layer.reach.shape
-    reach = layer.reach
-    if layer.made is not None:
-        at, numbers = layer.made
-        reach = reach * np.exp(logs[at][numbers]).reshape(groups, made, 1)
-    if layer.read is not None:
-        at, numbers = layer.read
-        reach = reach * np.exp(-logs[at][numbers]).reshape(groups, 1, read)
-    return reach.max(axis=2).ravel(), reach.max(axis=1).ravel()

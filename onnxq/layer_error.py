@@ -50,7 +50,9 @@ class LayerError:
         read = {scheme: _rounded(scaled, scheme) for scheme in dict.fromkeys(scheme for scheme, _ in self._grids)}
         weights = [layer.scaled(1 / factor) for layer in self._layers]
         layers = list(zip(self._layers, weights, strict=True))
-        found = {grids: sum(layer.error(read[grids[0]], w, grids[1]) for layer, w in layers) for grids in set(self._grids)}
+        found = {
+            grids: sum(layer.error(read[grids[0]], w, grids[1]) for layer, w in layers) for grids in set(self._grids)
+        }
         return np.array([found[grids] for grids in self._grids])
 
 
@@ -83,7 +85,9 @@ class _Layer:
 
     def scaled(self, factor: Vector) -> Array:
         """The weights times ``factor``, [input channels]."""
-        alone = gs.Node(self._node.op, "layer", dict(self._node.attrs), [gs.Variable("x"), gs.Constant("w", self._values)])
+        alone = gs.Node(
+            self._node.op, "layer", dict(self._node.attrs), [gs.Variable("x"), gs.Constant("w", self._values)]
+        )
         scale_input_channels(alone, factor, np.zeros(len(factor)))
         return np.asarray(alone.inputs[1].values, np.float32)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from onnxq.errors import RecipeError
-from onnxq.passes import BalanceActivations, Calibrate, CastFloat, PlanIntegers, RoundWeights
+from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.validation import validated
@@ -14,7 +14,7 @@ class Options:
     """None and empty mean: as the recipe says.
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
-    weight, and no ``balance_activations``; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names;
+    weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names;
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
@@ -50,12 +50,9 @@ class Options:
         if self.calibrator is not None:
             recipe = recipe.changed(Calibrate, activations=self.calibrator, percentile=None)
         if self.per_tensor:
-            recipe = recipe.changed(RoundWeights, per_channel=False)
-            # It evens out activations at the cost of weights, which one scale for all of them cannot bear.
-            kept = tuple(step for step in recipe.passes if not isinstance(step, BalanceActivations))
-            recipe = replace(recipe, passes=kept)
+            recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weight_bits is not None:
-            recipe = recipe.changed(RoundWeights, bits=self.weight_bits)
+            recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(
@@ -67,3 +64,12 @@ class Options:
             others = tuple(step for step in recipe.passes if not isinstance(step, CastFloat))
             recipe = replace(recipe, passes=(*others, validated(CastFloat, {"to": self.float_type}, "--float")))
         return recipe
+
+
+def _told(recipe: Recipe, **options: object) -> Recipe:
+    """What weights will be like is told to the passes, if any, that weigh activations against them."""
+    for kind in (EqualizeChannels, BalanceActivations):
+        known = {name: value for name, value in options.items() if name in kind.__dataclass_fields__}
+        if known and any(isinstance(step, kind) for step in recipe.passes):
+            recipe = recipe.changed(kind, **known)
+    return recipe

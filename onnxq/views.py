@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.affine import Affine
 from onnxq.errors import Declined
@@ -40,19 +41,36 @@ def _seen(node: gs.Node, affine: Affine, *, behind: bool) -> Affine:
 
 
 def reshaped(affine: Affine, source: Shape, target: Shape) -> Affine:
-    """Where elements keep their order. The channel of element ``i`` is ``i // inner % channels``, with ``inner`` the
-    elements from one channel to the next; an axis of ``target`` carries it if it counts finer, and comes round later.
+    """Where elements keep their order."""
+    axis, index = carried(source, affine.axis, len(affine.factor), target)
+    return Affine(affine.factor[index], affine.shift[index], axis)
+
+
+def carried(source: Shape, axis: int, channels: int, target: Shape) -> tuple[int, NDArray[np.intp]]:
+    """The axis of ``target`` that carries the channels which ``axis`` of ``source`` does, and the channel of each of
+    its entries, where elements keep their order. Raises Declined where there is none.
+
+    The channel of element ``i`` is ``i // inner % channels``, with ``inner`` the elements from one channel to the next;
+    an axis carries it if it counts finer, and comes round later. Of free sizes it is known which are alike.
     """
-    inner = _inner(source, affine.axis)
-    channels = len(affine.factor)
-    for axis, size in enumerate(target):
-        step = _inner(target, axis)
+    if _alike(source[:axis], target[:axis]) and list(target[axis : axis + 1]) == [channels]:
+        return axis, np.arange(channels)
+    inner = _inner(source, axis)
+    for at, size in enumerate(target):
+        step = _inner(target, at)
         if not isinstance(size, int) or size < 1 or step is None or inner is None:
             continue
         if inner % step == 0 and (size * step) % (channels * inner) == 0:
-            index = np.arange(size) // (inner // step) % channels
-            return Affine(affine.factor[index], affine.shift[index], axis)
+            return at, np.arange(size) // (inner // step) % channels
+    known = [at for at, size in enumerate(target) if isinstance(size, int)]
+    if channels == 1 and known:  # all elements are of one channel
+        return known[-1], np.zeros(int(target[known[-1]]), np.intp)
     raise Declined(f"{list(source)} reshaped to {list(target)} scatters the channels over several axes")
+
+
+def _alike(one: Shape, other: Shape) -> bool:
+    """Whether these sizes are the same for sure: numbers, or names."""
+    return list(one) == list(other) and all(one)
 
 
 def _inner(shape: Shape, axis: int) -> int | None:

@@ -105,10 +105,11 @@ def _lows(
 
 def absorb(workspace: Workspace, region: Region, shift: Vector) -> bool:
     """Take ``shift`` [channels] from what the region's makers make, and give it to the biases of its takers."""
-    with whole([end.node for end in (*region.makers, *region.takers)]):
-        for end in region.makers:
+    makers, takers = ([end for end in ends if np.any(shift[end.channels])] for ends in (region.makers, region.takers))
+    with whole([end.node for end in (*makers, *takers)]):
+        for end in makers:
             scale_output_channels(end.node, np.ones(len(end.channels)), -shift[end.channels], workspace.graph)
-        for end in region.takers:
+        for end in takers:
             scale_input_channels(end.node, np.ones(len(end.channels)), shift[end.channels], workspace.graph)
     for name, channels in _activated(region).items():
         if name in workspace.normals:

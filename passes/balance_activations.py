@@ -4,9 +4,9 @@ becomes ``(W / k) (k x)`` with a factor ``k`` for every channel.
 One grid serves all channels of an activation, so a quiet channel beside a loud one is left with few integers. A factor
 gives it more, and the layers that read it take it back in their weights, which then need more of their own: a depthwise
 convolution nothing, with a scale for every channel, others as much as is measured (``balance_strength.py``). What makes
-the channels takes the factor itself where it can: norms (SmoothQuant, arXiv 2211.10438), layers, also through ReLU. Behind
-SiLU, GELU and the like one Mul stays, which OpenVINO and TensorRT fuse into the layer before and onnxruntime does not, so
-that it has to gain more.
+the channels takes the factor itself where it can: norms (SmoothQuant, arXiv 2211.10438), and layers, also through ReLU.
+Behind SiLU, GELU and the like one Mul stays, which has to gain more: OpenVINO and TensorRT fuse it into the layer
+before, onnxruntime does not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.balance_groups import Group, Reading, groups
-from onnxq.balance_strength import choose, factors
+from onnxq.balance_strength import choose, hoped_db
 from onnxq.channel_factor import multiply
 from onnxq.channel_statistics import channel_statistics
 from onnxq.channels import Vector, scale_input_channels
-from onnxq.errors import Declined, RecipeError
-from onnxq.graph import HEAVY_OPS, Names, producer, tidy
+from onnxq.errors import RecipeError
+from onnxq.graph import HEAVY_OPS, Names, tidy
 from onnxq.kept_samples import Array, Window, keep
 from onnxq.layer_error import Grids, LayerError
 from onnxq.normalise import opset
@@ -30,17 +30,17 @@ from onnxq.rewriting import attempt
 from onnxq.scheme import Steps
 from onnxq.workspace import TOLERANCE, Workspace
 
-FREE_DB = 1.0  # where a norm takes the factor, or a Mul on an input of the model, which joins its quantizer
+FREE_DB = 1.0  # where a norm takes the factor
 LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the errors of their many neighbours
 
 
 @dataclass(frozen=True)
 class BalanceActivations:
-    """Balance where the layers' error falls by at least ``gain_db`` (6 are one bit) with a Mul, or ``FREE_DB`` where
+    """Balance where the layers' error falls by at least ``gain_db`` (a bit is 6) with a Mul, or ``FREE_DB`` where
     what is before takes the factor. ``samples``: how many are looked at. ``bits`` (None as the backends have it) and
     ``per_channel``: of weights."""
 
-    gain_db: float = 6.0
+    gain_db: float = 5.0
     samples: int = 16
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
@@ -59,7 +59,9 @@ class BalanceActivations:
         cuts = {reading.tensor: _window(reading) for group in promising for reading in group.readings}
         kept = keep(workspace, cuts, self.samples)
         chosen = [(group, *self._chosen(workspace, group, reaches, kept, grids)) for group in promising]
-        names, taken, stay = Names(workspace.graph), [], []
+        names = Names(workspace.graph)
+        taken: list[float] = []
+        stay: list[float] = []
         for group, factor, gained in chosen:
             if gained > 0 and attempt(workspace, self.name, group.first, apply, workspace, names, group, factor):
                 (stay if group.region is None else taken).append(gained)
@@ -70,7 +72,7 @@ class BalanceActivations:
 
     def _grids(self, workspace: Workspace) -> list[Grids]:
         """Those that the backends have, each once."""
-        found = {}
+        found: dict[Grids, None] = {}
         for backend in workspace.backends:
             bits = self.bits if self.bits and backend.weight.steps is not Steps.LOGARITHMIC else backend.weight.bits
             axis = 0 if self.per_channel and backend.per_channel else None
@@ -84,18 +86,21 @@ class BalanceActivations:
 
     def _promises(self, workspace: Workspace, group: Group, reaches: Mapping[str, Vector]) -> bool:
         """Whether the ranges of its channels are so unlike that measuring is worth it."""
+        integer = {op for backend in workspace.backends for op in backend.rules}
+        if not any(layer.op in integer for reading in group.readings for layer in reading.layers):
+            return False
         for reading in group.readings:
             if not np.isfinite(reaches[reading.tensor]).all():
                 reason = f"the samples make its activation {reading.tensor!r} infinite or NaN"
                 workspace.ledger.add("declined", self.name, group.first.name, reason, group.first.op)
                 return False
-        return _is_input(group) or hoped_db(group, reaches) >= self._least(group)
+        return hoped_db(group, reaches) >= self._least(group)
 
     def _least(self, group: Group) -> float:
         """What balancing has to gain, in dB."""
         if group.region is not None:
             return LAYER_DB if any(end.node.op in HEAVY_OPS for end in group.region.makers) else FREE_DB
-        return FREE_DB if _is_input(group) else self.gain_db
+        return self.gain_db
 
     def _chosen(
         self,
@@ -112,23 +117,9 @@ class BalanceActivations:
         ]
 
         def error(factor: Vector) -> Vector:
-            return np.sum([measure(factor[reading.channels]) for reading, measure in errors], axis=0)
+            return np.asarray(np.sum([measure(factor[reading.channels]) for reading, measure in errors], axis=0))
 
         return choose(group, reaches, error, self._least(group), FREE_DB)
-
-
-def hoped_db(group: Group, reaches: Mapping[str, Vector]) -> float:
-    """How much less noise the rounding of activations would add if weights cost nothing, in dB, in the layer that
-    gains most: with one grid every channel is rounded as coarsely as the loudest, and what comes of it is
-    ``sum |w|^2``; with channels of one range it is ``sum |w / k|^2``."""
-    factor = factors(group, reaches, np.ones(len(group.fixed)), 1.0)
-    gained = [0.0]
-    for reading in group.readings:
-        for entries in reading.columns:
-            power = np.square(entries).sum(axis=1)
-            after = float((power / factor[reading.channels] ** 2).sum())
-            gained.append(10 * np.log10(power.sum() / after) if after > 0 else 0.0)
-    return max(gained)
 
 
 def apply(workspace: Workspace, names: Names, group: Group, factor: Vector) -> bool:
@@ -151,17 +142,13 @@ def apply(workspace: Workspace, names: Names, group: Group, factor: Vector) -> b
     return True
 
 
-def _is_input(group: Group) -> bool:
-    """Whether the activation is an input of the model. Samples such as pixels lie on grids of their own."""
-    return group.region is None and producer(group.first.inputs[0]) is None
-
-
 def _window(reading: Reading) -> Window | None:
     """The least sizes of a window that every layer can read; None for what is read in rows."""
     if reading.layers[0].op not in ("Conv", "ConvTranspose"):
         return None
     sizes = [
-        (np.array(node.inputs[1].shape[2:]) - 1) * np.array(node.attrs.get("dilations", 1)) + 1 for node in reading.layers
+        (np.array(node.inputs[1].shape[2:]) - 1) * np.array(node.attrs.get("dilations", 1)) + 1
+        for node in reading.layers
     ]
     return tuple(int(size) for size in np.max(sizes, axis=0))
 

@@ -6,7 +6,7 @@ Through a Clip(0, m), as ReLU6 is exported, this is exact in two ways: samples n
 it becomes ``Min(relu(k x), k m)``, where every backend fuses a Min by a vector. Else the layers are left alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -17,7 +17,7 @@ from onnxq.channel_factor import multiply
 from onnxq.channel_flow import Channels, Region, regions
 from onnxq.channel_statistics import Along, channel_statistics
 from onnxq.channels import Vector
-from onnxq.clip_bounds import never_reached, upper_bound
+from onnxq.clip_bounds import clip_inputs, never_reached, unreached, upper_bound
 from onnxq.equal_ranges import Wants, factors, read_tensors
 from onnxq.errors import RecipeError
 from onnxq.graph import HEAVY_OPS, Names, tidy
@@ -46,20 +46,27 @@ class EqualizeChannels:
             raise RecipeError(f"samples: {self.samples} is below 1")
 
     def __call__(self, workspace: Workspace) -> bool:
-        clips = [node for node in workspace.graph.nodes if node.op == "Clip" and upper_bound(node) is not None]
-        reached = never_reached(workspace, clips)
-        passing = {clip.name for clip in clips} if self._bounds(workspace) else reached.keys()
-        found = [r for r in regions(workspace.graph, lambda clip: clip.name in passing) if _between_layers(r)]
-        reaches = _reaches(workspace, found, self.samples)
-        self._tell_declined(workspace, found, reaches)
-        free = [region for region in found if region.free]
+        graph = workspace.graph
+        clips = {node.name: node for node in graph.nodes if node.op == "Clip" and upper_bound(node) is not None}
+        every = _regions(graph, clips)
+        reaches, reached = _measured(workspace, every, list(clips.values()), self.samples)
+        proven: set[str] = set()
+        while True:
+            passing = clips if self._bounds(workspace) else reached
+            chosen = self._chosen(workspace, _regions(graph, passing), reaches)
+            told = {node.name for region, _ in chosen for node in region.through} & reached.keys() - proven
+            if not told:
+                break
+            seen = never_reached(workspace, [clips[name] for name in told])  # by all samples, where it matters
+            reached = {name: most for name, most in {**reached, **seen}.items() if name not in told or name in seen}
+            proven |= told
+        self._tell_declined(workspace, every, passing, reaches)
         done = 0
-        for region, factor in zip(free, self._factors(workspace, free, reaches), strict=True):
-            if np.any(factor != 1):
-                node = region.makers[0].node
-                done += attempt(workspace, self.name, node, equalize, workspace, region, factor, reached)
+        for region, factor in chosen:
+            node = region.makers[0].node
+            done += attempt(workspace, self.name, node, equalize, workspace, region, factor, reached)
         if done:
-            tidy(workspace.graph)
+            tidy(graph)
             reason = f"channels brought to one range between {done} groups of layers"
             workspace.ledger.add("changed", self.name, "graph", reason)
         return done > 0
@@ -72,54 +79,76 @@ class EqualizeChannels:
         """Whether a Clip may become a Min by a vector, and whether that gains anything."""
         return self._rows(workspace) and all(backend.fuses_min for backend in workspace.backends)
 
-    def _factors(
+    def _chosen(
         self, workspace: Workspace, found: Sequence[Region], reaches: Mapping[str, Vector]
-    ) -> Sequence[Vector]:
+    ) -> list[tuple[Region, Vector]]:
+        """Regions that gain, and what their channels are multiplied by."""
+        barred = {node for step, node in workspace.barred if step == self.name}
+        free = [region for region in found if region.free and region.makers[0].node.name not in barred]
         wants = Wants(rows=float(self._rows(workspace)), activations=ACTIVATIONS)
-        return factors(found, reaches, wants, self.gain_db)
+        solved = zip(free, factors(free, reaches, wants, self.gain_db), strict=True)
+        return [(region, factor) for region, factor in solved if np.any(factor != 1)]
 
-    def _tell_declined(self, workspace: Workspace, found: Sequence[Region], reaches: Mapping[str, Vector]) -> None:
-        """Layers that would gain, were their channels not fixed."""
-        if all(region.free for region in found):
+    def _tell_declined(
+        self, workspace: Workspace, every: Sequence[Region], passing: Container[str], reaches: Mapping[str, Vector]
+    ) -> None:
+        """Regions that would gain, were their channels not fixed."""
+        reasons = {region.makers[0].node.name: _reasons(region, passing) for region in every}
+        if not any(reasons.values()):
             return
-        wanted = self._factors(workspace, [replace(r, fixed=np.zeros_like(r.fixed)) for r in found], reaches)
-        for region, factor in zip(found, wanted, strict=True):
-            if not region.free and np.any(factor != 1):
-                node, reason = region.makers[0].node, "; ".join(region.reasons[:2])
-                workspace.ledger.add("declined", self.name, node.name, f"its channels stay unlike: {reason}", node.op)
+        for region, _ in self._chosen(workspace, [replace(r, fixed=np.zeros_like(r.fixed)) for r in every], reaches):
+            node = region.makers[0].node
+            if reasons[node.name]:
+                reason = f"its channels stay unlike: {'; '.join(reasons[node.name][:2])}"
+                workspace.ledger.add("declined", self.name, node.name, reason, node.op)
 
 
-def _between_layers(region: Region) -> bool:
-    return all(end.node.op in HEAVY_OPS for end in region.makers)
+def _regions(graph: gs.Graph, passing: Container[str]) -> list[Region]:
+    """Those between linear layers, where the Clips of these names clip nothing."""
+    found = regions(graph, lambda clip: clip.name in passing)
+    return [region for region in found if all(end.node.op in HEAVY_OPS for end in region.makers)]
 
 
-def _reaches(workspace: Workspace, found: Sequence[Region], samples: int) -> dict[str, Vector]:
-    """The largest magnitudes of what layers read, [channels], where the samples leave them finite."""
+def _reasons(region: Region, passing: Container[str]) -> list[str]:
+    """Why the region stays as it is."""
+    clips = [node for node in region.through if node.op == "Clip" and node.name not in passing]
+    bounded = [f"the Clip {clips[0].name!r} bounds them all at {upper_bound(clips[0]):g}"] if clips else []
+    return [*bounded, *(() if region.free else region.reasons)]
+
+
+def _measured(
+    workspace: Workspace, found: Sequence[Region], clips: Sequence[gs.Node], samples: int
+) -> tuple[dict[str, Vector], dict[str, float]]:
+    """By the first samples: the largest magnitudes of what layers read, [channels], where they are finite, and the
+    largest values that those Clips read whose bound is not reached."""
     carried = {name: region.tensors[name] for region in found for name in read_tensors(region)}
-    tensors = {name: Along(channels.axis, channels.rank) for name, channels in carried.items()}
-    statistics = channel_statistics(workspace, tensors, samples)
-    return {name: entry.reach for name, entry in statistics.items() if entry.finite}
+    read = {name: Along(channels.axis, channels.rank) for name, channels in carried.items()}
+    statistics = channel_statistics(workspace, {**clip_inputs(clips), **read}, samples)
+    reaches = {name: statistics[name].reach for name in read if statistics[name].finite}
+    return reaches, unreached(clips, statistics)
 
 
 def equalize(workspace: Workspace, region: Region, factor: Vector, reached: Mapping[str, float]) -> bool:
     """Multiply the region's channels; the Clips between become what they are to it. Raises Declined."""
     multiply(workspace, region, factor)
-    names = Names(workspace.graph)
     for node in region.through:
         if node.op == "Clip":
             bound = upper_bound(node)
-            if node.name in reached:
+            if bound == np.inf:
+                reason = "it has no upper bound: treated as ReLU"
+            elif node.name in reached:
                 reason = f"its bound {bound:g} is never reached (at most {reached[node.name]:.3g}): treated as ReLU"
             else:
-                _bound_each(workspace.graph, names, node, factor, region.tensors[node.outputs[0].name])
+                _bound_each(workspace.graph, node, factor, region.tensors[node.outputs[0].name])
                 reason = f"its bound {bound:g} became one per channel"
             node.op, node.attrs, node.inputs = "Relu", {}, [node.inputs[0]]
             workspace.ledger.add("changed", EqualizeChannels.name, node.name, reason, "Clip")
     return True
 
 
-def _bound_each(graph: gs.Graph, names: Names, clip: gs.Node, factor: Vector, channels: Channels) -> None:
+def _bound_each(graph: gs.Graph, clip: gs.Node, factor: Vector, channels: Channels) -> None:
     """A Min by a bound for every channel behind what will be a ReLU."""
+    names = Names(graph)
     bounds = factor[channels.numbers].reshape(-1, *[1] * (channels.from_right - 1)) * (upper_bound(clip) or 0)
     result = clip.outputs[0]
     clip.outputs[0] = gs.Variable(names.fresh(f"{result.name}/relu"), result.dtype, result.shape)

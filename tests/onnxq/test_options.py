@@ -6,7 +6,15 @@ import pytest
 
 from onnxq.errors import RecipeError
 from onnxq.options import Options
-from onnxq.passes import BalanceActivations, Calibrate, CastFloat, FoldConstants, PlanIntegers, RoundWeights
+from onnxq.passes import (
+    BalanceActivations,
+    Calibrate,
+    CastFloat,
+    EqualizeChannels,
+    FoldConstants,
+    PlanIntegers,
+    RoundWeights,
+)
 from onnxq.recipe import RECIPES, Recipe
 
 DEFAULT = RECIPES["default"]
@@ -35,10 +43,12 @@ def test_the_type_of_what_stays_float_is_cast_to_at_the_end(recipe: Recipe) -> N
     assert asked(float_type="fp16").applied(recipe).passes == (*DEFAULT.passes, CastFloat("fp16"))
 
 
-def test_one_scale_per_weight_leaves_channels_as_unlike_as_they_are() -> None:
-    kept = asked(per_tensor=True).applied(DEFAULT).passes
-    assert len(kept) == len(DEFAULT.passes) - 1
-    assert not any(isinstance(step, BalanceActivations) for step in kept)
+def test_what_weights_will_be_like_is_told_to_the_passes_that_weigh_activations_against_them() -> None:
+    found = asked(per_tensor=True, weight_bits=4).applied(DEFAULT).passes
+    assert EqualizeChannels(per_channel=False) in found
+    assert BalanceActivations(bits=4, per_channel=False) in found
+    assert len(found) == len(DEFAULT.passes)
+    assert asked(per_tensor=True).applied(Recipe((RoundWeights(),))).passes == (RoundWeights(per_channel=False),)
 
 
 def test_exclusions_are_added_to_those_of_the_recipe() -> None:

@@ -13,7 +13,9 @@ from onnxq.facts import plain
 from onnxq.passes import (
     BalanceActivations,
     Calibrate,
+    CorrectBias,
     DropIdle,
+    EqualizeChannels,
     FoldBatchNorm,
     FoldConstants,
     FoldGemmFactors,
@@ -41,8 +43,8 @@ class Mine:
 
 def test_the_default_recipe() -> None:
     assert [type(step) for step in load_recipe("default").passes] == [
-        FoldConstants, DropIdle, MergeSlices, FusePad, FoldBatchNorm, FoldScale, FoldGemmFactors, BalanceActivations,
-        PlanIntegers, Calibrate, RoundWeights, InsertQdq,
+        FoldConstants, DropIdle, MergeSlices, FusePad, FoldBatchNorm, FoldScale, FoldGemmFactors, EqualizeChannels,
+        BalanceActivations, PlanIntegers, Calibrate, RoundWeights, CorrectBias, InsertQdq,
     ]  # fmt: skip
 
 

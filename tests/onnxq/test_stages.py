@@ -36,7 +36,7 @@ def test_copies_can_be_finished_again_and_again(two_layers: onnx.ModelProto) -> 
     begun = beginning(two_layers)
     first = calibrated(begun.copy(), DEFAULT, Clock())
     assert first.done + first.rest == DEFAULT
-    assert [step.name for step in first.rest] == ["calibrate", "round_weights", "insert_qdq"]
+    assert [step.name for step in first.rest] == ["calibrate", "round_weights", "correct_bias", "insert_qdq"]
     made = [finished(first.copy()), finished(first.copy()), finished(first)]
     made.append(finished(calibrated(begun.copy(), DEFAULT, Clock())))
     made.append(finished(calibrated(begun.alone()[0], DEFAULT, Clock())))

@@ -246,14 +246,14 @@ def test_the_float_model_beside_a_side_file_has_the_corrected_biases() -> None:
 
 def corrected_recipe(**options: Any) -> Recipe:
     steps = list(load_recipe("default").passes)
-    at = next(i for i, step in enumerate(steps) if isinstance(step, InsertQdq))
-    return Recipe((*steps[:at], CorrectBias(**options), *steps[at:]))
+    return Recipe(tuple(CorrectBias(**options) if isinstance(step, CorrectBias) else step for step in steps))
 
 
 @pytest.mark.parametrize("backend", sorted(set(BACKENDS) - {*HIT, "nnie"}))
 def test_every_backend_takes_it(backend: str) -> None:
-    plain = quantize(net(), {"x": X}, backend=backend, options=Options(build=False, weight_bits=4))[backend]
     recipe, options = corrected_recipe(), Options(build=False, weight_bits=4)
+    steps = tuple(step for step in recipe.passes if not isinstance(step, CorrectBias))
+    plain = quantize(net(), {"x": X}, backend=backend, recipe=Recipe(steps), options=options)[backend]
     corrected = quantize(net(), {"x": X}, backend=backend, recipe=recipe, options=options)[backend]
     before, after = noise(load_model(net()), [plain.model, corrected.model], [{"x": TEST}])
     assert after < before
@@ -261,7 +261,9 @@ def test_every_backend_takes_it(backend: str) -> None:
 
 def test_where_it_stands_in_a_recipe() -> None:
     assert PASSES["correct_bias"] is CorrectBias
-    steps = [step for step in load_recipe("default").passes if not isinstance(step, RoundWeights | InsertQdq)]
+    steps = [
+        step for step in load_recipe("default").passes if not isinstance(step, RoundWeights | InsertQdq | CorrectBias)
+    ]
     for order, said in (
         ((*steps, CorrectBias(), RoundWeights(), InsertQdq()), "Put 'round_weights' before it"),
         ((*steps, RoundWeights(), InsertQdq(), CorrectBias()), "has to come before 'insert_qdq'"),

@@ -53,7 +53,8 @@ def check(space: Workspace, shape: tuple[int, ...] = IMAGE) -> list[str]:
         ("a = Conv(x, w) b = Identity(a) c = Mul(b, k) y = Relu(c)", ["Conv", "Identity", "Relu"]),
         ("a = ConvTranspose(x, w) y = Add(a, s)", ["ConvTranspose"]),
         ("a = Mul(x, k) y = Conv(a, w)", ["Conv"]),
-        ("a = Sub(x, s) b = Div(a, k) y = Conv(b, w)", ["Conv"]),
+        ("r = Relu(x) a = Sub(r, s) b = Div(a, k) y = Conv(b, w)", ["Relu", "Conv"]),
+        ("a = Sub(x, s) b = Div(a, k) y = Conv(b, w)", ["Sub", "Conv"]),
         (f"a = Sub(x, s) b = Div(a, k) y = Conv<{SAME}>(b, w)", ["Sub", "Conv"]),
         (f"a = Mul(x, k) b = Add(a, s) y = Conv<{SAME}>(b, w)", ["Add", "Conv"]),
         ("a = Mul(x, k) b = Add(a, s) c = Sub(b, s) d = Mul(c, two) y = Relu(d)", ["Mul", "Relu"]),
@@ -74,7 +75,7 @@ def test_on_images(body: str, left: list[str]) -> None:
         ("a = MatMul(x, m) b = Add(v, a) c = Mul(b, v) y = Sub(c, v)", ["MatMul", "Add"]),
         ("a = MatMul(x, m) b = Add(a, v) c = Transpose(b) y = Mul(c, two)", ["MatMul", "Add", "Transpose"]),
         ("a = Mul(x, two) b = MatMul(a, m) y = Add(b, v)", ["MatMul", "Add"]),
-        ("a = Add(x, two) b = MatMul(a, m) y = Add(b, v)", ["MatMul", "Add"]),
+        ("r = Relu(x) a = Add(r, two) b = MatMul(a, m) y = Add(b, v)", ["Relu", "MatMul", "Add"]),
     ],
 )
 def test_on_tokens(body: str, left: list[str]) -> None:
@@ -102,13 +103,19 @@ def test_the_bias_of_a_matmul_stays_where_it_is() -> None:
     assert changes_nothing(built("a = MatMul(x, m) y = Add(a, v)", (2, 4, 5)), FoldScale())
 
 
+def test_pixels_in_integers_keep_their_factor() -> None:
+    text = """g (uint8[2,5,5,3] x) => (float[A,B,C,D] y) { a = Cast<to=1>(x) b = Transpose<perm=[0,3,1,2]>(a)
+        c = Div(b, two) y = Conv(c, w) }"""
+    assert changes_nothing(workspace(parse(text, w=CONSTANTS["w"], two=CONSTANTS["two"])), FoldScale())
+
+
 def test_outputs_in_the_middle_keep_their_values() -> None:
     text = "g (float[2,3,5,5] x) => (float[A,B,C,D] a, float[A,B,C,D] y) { a = Conv(x, w) y = Mul(a, k) }"
     assert changes_nothing(workspace(parse(text, w=CONSTANTS["w"], k=CONSTANTS["k"])), FoldScale())
 
 
 def test_why_a_layer_does_not_take_it_is_said() -> None:
-    space = built(f"[s] a = Sub(x, s) y = Conv<{SAME}>(a, w)")
+    space = built(f"r = Relu(x) [s] a = Sub(r, s) y = Conv<{SAME}>(a, w)")
     assert changes_nothing(space, FoldScale())
     (entry,) = space.ledger.of("declined")
     assert (entry.subject, entry.op_type) == ("s", "Sub") and "zero padding" in entry.reason

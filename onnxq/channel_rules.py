@@ -66,19 +66,19 @@ def linear(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | Non
         for channels in (read, made):
             if channels is not None:
                 trace.fix(channels, reason)
+    if has_bias(node) and not is_constant(node.inputs[2]):
+        trace.fix(made, "a bias is computed at run time")
     return [made]
 
 
 def _fixing(node: gs.Node, weight: NDArray[np.generic]) -> Iterator[str]:
-    """Why the layer's weight or its bias must stay what they are."""
+    """Why the layer's weight must stay what it is."""
     if len(readers(node.inputs[1])) > 1:
         yield "a weight is shared by several layers"
     if weight.dtype != np.float32:
         yield f"a weight is {weight.dtype}, not float32"
     elif not np.isfinite(weight).all():
         yield "a weight is infinite or NaN"
-    if has_bias(node) and not is_constant(node.inputs[2]):
-        yield "a bias is computed at run time"
 
 
 def normalization(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:

@@ -55,7 +55,7 @@ class Workspace:
     progress: Progress = silent
     stand_in: onnx.ModelProto | None = None  # runs in place of the graph where onnxruntime lacks kernels for it
     normals: dict[str, Normal] = field(default_factory=dict)  # by tensor: what a folded batch norm told of it
-    corrections: dict[str, Vector] = field(default_factory=dict)  # by layer: what was added to its bias
+    uncorrected: dict[str, Vector] = field(default_factory=dict)  # by node: its bias before it was corrected
     rewritten: dict[Subject, str] = field(default_factory=dict)  # what was done, with the node's operator
     barred: frozenset[Subject] = frozenset()  # what is not to be done
     beside: tuple[Backend, ...] = ()  # the other backends whose graphs are made from this one
@@ -75,7 +75,7 @@ class Workspace:
             weights={},
             ledger=self.ledger.copy(),
             normals=dict(self.normals),
-            corrections=dict(self.corrections),
+            uncorrected=dict(self.uncorrected),
             rewritten=dict(self.rewritten),
             beside=(),
         )
@@ -90,7 +90,7 @@ class Workspace:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""
         fresh = earlier.fork(self.backend)
         self.graph, self.ledger, self.normals = fresh.graph, fresh.ledger, fresh.normals
-        self.statistics, self.rewritten, self.corrections = fresh.statistics, fresh.rewritten, fresh.corrections
+        self.statistics, self.rewritten, self.uncorrected = fresh.statistics, fresh.rewritten, fresh.uncorrected
 
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""

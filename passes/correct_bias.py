@@ -1,6 +1,6 @@
 """``y = W x + b`` of integers becomes ``W x + b + E[y float - y integer]``, channel by channel: rounding weights and
 activations moves the mean of what a layer makes, and its bias takes that back at no cost (white paper, sect. 3.2; Nagel
-et al. 2019, arXiv 1906.04721, sect. 4.2).
+et al. 2019, arXiv 1906.04721, sect. 4.2). Before an activation function an error counts as far as that passes it on.
 
 One half of the samples corrects, each quarter of them tried on the other; the other half judges the outputs of the
 network, and where these come no closer to the float ones, all is undone.
@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import onnx
-import onnx_graphsurgeon as gs
 
 from onnxq.biases.analytic import analytic
 from onnxq.biases.measured import measured
-from onnxq.biases.where import Biased, Finding, Vector, add_to_bias, biased
+from onnxq.biases.where import Biased, Vector, bias_of, biased, set_bias
 from onnxq.data.batches import Batch
 from onnxq.errors import Declined, ModelError, RecipeError
 from onnxq.graph import Names
@@ -54,17 +53,29 @@ class CorrectBias:
             reason = "two batches of samples are needed to correct biases, and one to judge that by"
             workspace.ledger.add("declined", self.name, "graph", reason)
             return False
-        reference, quantized = uncorrected(workspace), simulated(workspace)
+        # A second run starts from the biases that the first one did, and so comes to the same.
+        plain = {name: workspace.uncorrected.get(name, bias_of(layer)) for name, layer in layers.items()}
+        reference, quantized = with_biases(workspace, plain).model(), simulated(workspace, plain)
         try:
             if self.method == "analytic":
                 found = analytic(workspace, layers)
             else:
                 feeds = [batch.feeds for batch in fitting]
                 found = measured(reference, quantized, layers, feeds, workspace.progress)
-            return self._judged(workspace, layers, found, (reference, quantized), judging)
+            shifted = {name: plain[name] + one.shift for name, one in found.items() if one.shift is not None}
+            if not self._helps(workspace, reference, quantized, {**plain, **shifted}, len(shifted), judging):
+                found, shifted = {}, {}
         except ModelError as refusal:
             workspace.ledger.add("declined", self.name, "graph", f"it cannot be run part by part: {refusal}")
             return False
+        for name, finding in found.items():
+            kind: Kind = "declined" if finding.shift is None else "changed"
+            layer = layers[name].layer
+            workspace.ledger.add(kind, self.name, layer.name, finding.reason, layer.op, finding.detail)
+        names = Names(workspace.graph)
+        corrected = {**workspace.uncorrected, **shifted}
+        workspace.uncorrected = {name: plain[name] for name in shifted}
+        return sum(set_bias(names, layers[name], {**plain, **shifted}[name]) for name in corrected) > 0
 
     def _layers(self, workspace: Workspace) -> dict[str, Biased]:
         """By the name of the node that has the bias."""
@@ -79,68 +90,50 @@ class CorrectBias:
                 found[layer.ends.name] = layer
         return found
 
-    def _judged(
+    def _helps(
         self,
         workspace: Workspace,
-        layers: Mapping[str, Biased],
-        found: Mapping[str, Finding],
-        models: tuple[onnx.ModelProto, onnx.ModelProto],
+        reference: onnx.ModelProto,
+        quantized: onnx.ModelProto,
+        biases: Mapping[str, Vector],
+        count: int,
         judging: Sequence[Batch],
     ) -> bool:
-        """Whether the biases were moved: not unless that brings the outputs of the network closer to the floats'.
-        ``models``: the float and the quantized one."""
-        shifts = {name: finding.shift for name, finding in found.items() if finding.shift is not None}
-        if shifts:
-            reference, quantized = models
-            feeds = [batch.feeds for batch in judging]
-            before, after = noise(reference, (quantized, simulated(workspace, shifts)), feeds)
-            count = sum(batch.count for batch in judging)
-            said = f"SQNR of the outputs {_db(before)} -> {_db(after)} dB on {count} samples that corrected nothing"
-            if not after < before:
-                if not math.isfinite(before):
-                    said = (
-                        "no output can be compared on the samples, being zero, infinite, integer or of changing shape"
-                    )
-                reason = f"undone: corrected biases of {len(shifts)} layers do not help: {said}"
-                workspace.ledger.add("declined", self.name, "graph", reason)
-                return False
-            workspace.ledger.add("changed", self.name, "graph", f"biases of {len(shifts)} layers corrected: {said}")
-        for name, finding in found.items():
-            kind: Kind = "declined" if finding.shift is None else "changed"
-            layer = layers[name].layer
-            workspace.ledger.add(kind, self.name, layer.name, finding.reason, layer.op, finding.detail)
-        move(workspace.graph, shifts)
-        for name, shift in shifts.items():
-            workspace.corrections[name] = workspace.corrections.get(name, 0) + shift
-        return bool(shifts)
+        """Whether ``biases``, of which ``count`` are corrected, bring the outputs closer to the float ones."""
+        if not count:
+            return True
+        feeds = [batch.feeds for batch in judging]
+        before, after = noise(reference, (quantized, simulated(workspace, biases)), feeds)
+        seen = sum(batch.count for batch in judging)
+        said = f"SQNR of the outputs {_db(before)} -> {_db(after)} dB on {seen} samples that corrected nothing"
+        if after < before:
+            workspace.ledger.add("changed", self.name, "graph", f"biases of {count} layers corrected: {said}")
+            return True
+        if not math.isfinite(before):
+            said = "no output can be compared on the samples, being zero, infinite, integer or of changing shape"
+        reason = f"undone: corrected biases of {count} layers do not help: {said}"
+        workspace.ledger.add("declined", self.name, "graph", reason)
+        return False
 
 
-def move(graph: gs.Graph, shifts: Mapping[str, Vector]) -> None:
-    """Add to biases, by the name of the node that has them."""
-    names = Names(graph)
-    for node in list(graph.nodes) if shifts else ():
-        with suppress(Declined):
-            layer = biased(graph, node)
-            if layer is not None and layer.ends.name in shifts:
-                add_to_bias(names, layer, shifts[layer.ends.name])
-
-
-def simulated(workspace: Workspace, shifts: Mapping[str, Vector] | None = None) -> onnx.ModelProto:
-    """The Q/DQ graph as the backend will get it, with some biases moved."""
+def with_biases(workspace: Workspace, biases: Mapping[str, Vector]) -> Workspace:
+    """A copy whose layers have other biases, by the name of the node that has them."""
     made = workspace.fork(workspace.backend)
     made.weights, made.activations = workspace.weights, workspace.activations
-    move(made.graph, shifts or {})
+    names = Names(made.graph)
+    for node in list(made.graph.nodes):
+        with suppress(Declined):
+            layer = biased(made.graph, node)
+            if layer is not None and layer.ends.name in biases:
+                set_bias(names, layer, biases[layer.ends.name])
+    return made
+
+
+def simulated(workspace: Workspace, biases: Mapping[str, Vector]) -> onnx.ModelProto:
+    """The Q/DQ graph as the backend will get it, with these biases."""
+    made = with_biases(workspace, biases)
     for step in (InsertQdq(), *workspace.backend.lowering):
         step(made)
-    return made.model()
-
-
-def uncorrected(workspace: Workspace) -> onnx.ModelProto:
-    """The float graph, without what an earlier run of the pass added to its biases."""
-    if not workspace.corrections:
-        return workspace.model()
-    made = workspace.fork(workspace.backend)
-    move(made.graph, {name: -shift for name, shift in workspace.corrections.items()})
     return made.model()
 
 

@@ -6,21 +6,29 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.biases.passing import Passing
 from onnxq.inputs import Array
 
 Vector = NDArray[np.float64]
+TINY = 1e-12  # weights of a channel of which next to nothing is passed on
 
 
 @dataclass
 class BiasError:
     """What was seen batch by batch, the batches in two halves by turns.
 
-    ``sums``: of float output - quantized output, [channels]; ``counts``: of the positions they are taken over;
-    ``signal`` and ``error``: sums of squares of the float output and of the difference.
+    An error ``d`` = float output - quantized output of which an activation function behind passes the share ``s`` on
+    counts ``s^2`` times: a shift ``c`` of the bias that makes the least of ``sum (s d - s c)^2``, the error behind that
+    function, is their weighted mean. Far below zero a ReLU or a SiLU passes nothing, and the far more numerous
+    places where a detector sees nothing have no say in what its Sigmoid makes of the others.
+
+    ``function``: None for none, which passes all; ``sums``: of ``s^2 d``, and ``weights``: of ``s^2``, [channels] for
+    each batch; ``signal`` and ``error``: sums of squares of what the function makes, and of its error.
     """
 
+    function: Passing | None = None
     sums: list[Vector] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
+    weights: list[Vector] = field(default_factory=list)
     signal: float = 0.0
     error: float = 0.0
 
@@ -29,26 +37,31 @@ class BiasError:
         if wanted.shape != made.shape:
             self.error = math.inf
             return
-        axis %= wanted.ndim
+        others = tuple(i for i in range(wanted.ndim) if i != axis % wanted.ndim)
+        one, other = (array.astype(np.float32, copy=False) for array in (wanted, made))
         with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity: no mean, so no correction
-            signal, difference = wanted.astype(np.float32, copy=False), np.subtract(wanted, made, dtype=np.float32)
-            total = difference.sum(axis=tuple(i for i in range(wanted.ndim) if i != axis))
-            self.sums.append(total.astype(np.float64))
-            self.counts.append(wanted.size // max(1, wanted.shape[axis]))
-            self.signal += float(np.vdot(signal, signal))
-            self.error += float(np.vdot(difference, difference))
+            difference = one - other
+            if self.function is None:
+                heard, passed, weight = one, difference, np.ones_like(difference)
+            else:
+                heard = self.function(one)
+                passed = heard - self.function(other)
+                weight = np.divide(passed, difference, out=np.zeros_like(difference), where=difference != 0) ** 2
+            self.sums.append((weight * difference).sum(axis=others).astype(np.float64))
+            self.weights.append(weight.sum(axis=others).astype(np.float64))
+            self.signal += float(np.vdot(heard, heard))
+            self.error += float(np.vdot(passed, passed))
 
     def correction(self) -> Vector:
         """[channels]: the mean difference where each half's mean lowers the square error of the other half, else 0.
 
         Adding ``c`` to every value changes the mean square of differences of mean ``m`` by ``c^2 - 2 c m``.
         """
-        change = self._change_by_channel()
-        return np.where(change < 0, self._mean(slice(None)), 0)
+        return np.where(self._change_by_channel() < 0, self._mean(slice(None)), 0)
 
     def sqnr_db(self) -> tuple[float, float]:
         """The layer's, as it is and corrected; the latter from what each half's correction does to the other half."""
-        gained = np.minimum(self._change_by_channel(), 0).sum() * sum(self.counts)
+        gained = (np.minimum(self._change_by_channel(), 0) * sum(self.weights)).sum()
         return _db(self.signal, self.error), _db(self.signal, self.error + float(gained))
 
     @property
@@ -61,7 +74,7 @@ class BiasError:
         return np.asarray((one**2 + other**2) / 2 - 2 * one * other)
 
     def _mean(self, batches: slice) -> Vector:
-        return np.asarray(np.sum(self.sums[batches], axis=0) / max(1, sum(self.counts[batches])))
+        return np.asarray(np.sum(self.sums[batches], axis=0) / np.maximum(np.sum(self.weights[batches], axis=0), TINY))
 
 
 def _db(signal: float, error: float) -> float:

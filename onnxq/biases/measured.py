@@ -58,7 +58,7 @@ def _seen(
     walks: tuple[Walk, Walk], ends: Sequence[tuple[str, str, str]], layers: Mapping[str, Biased]
 ) -> dict[str, BiasError]:
     """The errors of some layers, from the next part of both walks; batches are dropped where all are too much."""
-    seen = {name: BiasError() for name, _, _ in ends}
+    seen = {name: BiasError(layers[name].function) for name, _, _ in ends}
     for walk in walks:
         walk.enter()
     at = 0
@@ -80,9 +80,10 @@ def _finding(error: BiasError) -> Finding | None:
         return None
     shift = error.correction()
     before, after = error.sqnr_db()
+    what = "SQNR of its output" if error.function is None else "SQNR behind its activation function"
     if not np.any(shift):
-        return Finding(None, UNSURE, f"SQNR of its output {before:.1f} dB")
-    return Finding(shift, CORRECTED, f"SQNR of its output {before:.1f} -> {after:.1f} dB")
+        return Finding(None, UNSURE, f"{what} {before:.1f} dB")
+    return Finding(shift, CORRECTED, f"{what} {before:.1f} -> {after:.1f} dB")
 
 
 def _shift(walk: Walk, tensor: str, shift: Vector, axis: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxq.biases.where import add_to_bias, biased
+from onnxq.biases.where import bias_of, biased, set_bias
 from onnxq.errors import Declined
 from onnxq.graph import Names
 from onnxq.model import load_model, to_graph
@@ -46,7 +46,8 @@ def test_a_shift_moves_the_output(name: str) -> None:
     assert found is not None and found.axis == axis
     assert (found.ends.name, found.channels) == ("l", before.shape[axis])
     shift = normal(found.channels, seed=5).astype(np.float64)
-    add_to_bias(Names(made.graph), found, shift)
+    assert set_bias(Names(made.graph), found, bias_of(found) + shift)
+    assert not set_bias(Names(made.graph), found, bias_of(found))
     along = shift.reshape(-1, *[1] * (before.ndim - 2)) if axis == 1 else shift
     np.testing.assert_allclose(run(made, **feeds)["y"], before + along, rtol=1e-4, atol=1e-4)
 
@@ -55,7 +56,7 @@ def test_a_bias_that_two_layers_share_is_moved_for_one() -> None:
     made = space(IMAGE, "[one] a = Conv(x, w, b) [two] y = Conv(a, w, b)", w=normal(4, 4, 1, 1), b=normal(4))
     found = biased(made.graph, made.graph.nodes[0])
     assert found is not None
-    add_to_bias(Names(made.graph), found, np.ones(4))
+    assert set_bias(Names(made.graph), found, bias_of(found) + 1)
     np.testing.assert_array_equal(made.graph.nodes[0].inputs[2].values, normal(4) + 1)
     np.testing.assert_array_equal(made.graph.nodes[1].inputs[2].values, normal(4))
     assert made.graph.nodes[0].inputs[2].name != made.graph.nodes[1].inputs[2].name

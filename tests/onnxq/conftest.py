@@ -19,5 +19,5 @@ def two_layers() -> onnx.ModelProto:
 @pytest.fixture(scope="session")
 def result(two_layers: onnx.ModelProto) -> Result:
     """It, quantized for two backends; nothing is built."""
-    samples, options = {"x": normal(8, 4)}, Options(build=False)
+    samples, options = {"x": normal(64, 4)}, Options(build=False)
     return quantize(two_layers, samples, backend=("onnxruntime", "tensorrt"), options=options)

@@ -22,7 +22,7 @@ from onnxq.channel_factor import multiply
 from onnxq.channel_statistics import channel_statistics
 from onnxq.channels import Vector, scale_input_channels
 from onnxq.errors import RecipeError
-from onnxq.graph import HEAVY_OPS, Names, tidy
+from onnxq.graph import HEAVY_OPS, Names, producer, tidy
 from onnxq.kept_samples import Array, Window, keep
 from onnxq.layer_error import Grids, LayerError
 from onnxq.normalise import opset
@@ -30,7 +30,7 @@ from onnxq.rewriting import attempt
 from onnxq.scheme import Steps
 from onnxq.workspace import TOLERANCE, Workspace
 
-FREE_DB = 1.0  # where a norm takes the factor
+FREE_DB = 1.0  # where a norm takes the factor, or a Mul on an input of the model, which joins its quantizer
 LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the errors of their many neighbours
 
 
@@ -94,13 +94,13 @@ class BalanceActivations:
                 reason = f"the samples make its activation {reading.tensor!r} infinite or NaN"
                 workspace.ledger.add("declined", self.name, group.first.name, reason, group.first.op)
                 return False
-        return hoped_db(group, reaches) >= self._least(group)
+        return _is_input(group) or hoped_db(group, reaches) >= self._least(group)
 
     def _least(self, group: Group) -> float:
         """What balancing has to gain, in dB."""
         if group.region is not None:
             return LAYER_DB if any(end.node.op in HEAVY_OPS for end in group.region.makers) else FREE_DB
-        return self.gain_db
+        return FREE_DB if _is_input(group) else self.gain_db
 
     def _chosen(
         self,
@@ -140,6 +140,11 @@ def apply(workspace: Workspace, names: Names, group: Group, factor: Vector) -> b
     if source.name in workspace.normals:
         workspace.normals[result.name] = workspace.normals[source.name].scaled(factor)
     return True
+
+
+def _is_input(group: Group) -> bool:
+    """Whether the activation is an input of the model. Samples such as pixels lie on grids of their own."""
+    return group.region is None and producer(group.first.inputs[0]) is None
 
 
 def _window(reading: Reading) -> Window | None:

@@ -125,7 +125,7 @@ def _regions(graph: gs.Graph, passing: Container[str]) -> list[Region]:
 def _reasons(region: Region, passing: Container[str]) -> list[str]:
     """Why the region stays as it is."""
     clips = [node for node in region.through if node.op == "Clip" and node.name not in passing]
-    bounded = [f"the Clip {clips[0].name!r} bounds them all at {upper_bound(clips[0]):g}"] if clips else []
+    bounded = [f"a Clip bounds them all at {upper_bound(clips[0]):g}"] if clips else []
     return [*bounded, *(() if region.free else region.reasons)]
 
 

@@ -352,7 +352,7 @@ def test_a_model_that_is_quantized_at_its_input_only() -> None:
     model = parse("g (float[N,3,8,8] x) => (float[N,4,8,8] y) { [c] y = Conv(x, w) }", w=normal(4, 3, 1, 1))
     for backend in BACKENDS:
         result = quantize(model, IMAGES, backend=backend, options=NO_BUILD)
-        assert set(result[backend].activations) >= {"x"}
+        assert any(tensor.startswith("x") for tensor in result[backend].activations)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

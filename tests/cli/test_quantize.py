@@ -212,8 +212,9 @@ def test_samples_are_the_first(command: Command, folder: Path) -> None:
     images = np.load(folder / "data.npz")["x"]
     images[2:] *= 100
     np.savez(folder / "data.npz", x=images)
+    (folder / "plain.yaml").write_text("passes: [plan, {calibrate: {activations: minmax}}, round_weights, insert_qdq]")
     for count in ("2", "3"):
-        done = command(*TINY, "--samples", count, "--calibrator", "minmax", "--no-build", "--json", f"{count}.json")
+        done = command(*TINY, "--samples", count, "--recipe", "plain.yaml", "--no-build", "--json", f"{count}.json")
         assert done.returncode == 0, done.stderr
     few, more = (json.loads((folder / f"{count}.json").read_text()) for count in "23")
     assert few["data"] == "data.npz, the first 2 of 8 samples"
@@ -313,8 +314,9 @@ def test_what_each_pass_brings_is_printed_and_told(command: Command, folder: Pat
     assert [row["without"] for row in variants] == [[], *([name] for name in names), names]
     assert facts["ablation"]["samples"] == 8
     assert all(set(row["backends"]) == {"onnxruntime", "openvino"} for row in variants)
-    assert {row["backends"]["openvino"]["brought_db"] for row in variants[1:]} == {0}
-    assert all(row["backends"]["openvino"]["same_graph"] for row in variants[1:])
+    idle = [row for row in variants[1:-1] if row["without"][0].startswith("fold")]
+    assert {row["backends"]["openvino"]["brought_db"] for row in idle} == {0}
+    assert all(row["backends"]["openvino"]["same_graph"] for row in idle)
     for text in (done.stdout, (folder / "report.txt").read_text()):
         assert text.count("what each pass brings to the Q/DQ graph, on 8 samples") == 2
         assert len(re.findall(r"^  fold_batch_norm +[\d.]+ dB +same graph +\d+ +\d+\.\d *$", text, re.M)) == 2

@@ -14,13 +14,14 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-from onnxq import Options, quantize
+from onnxq import Options, Recipe, quantize
 from onnxq.backends import BACKENDS, backend_of
 from onnxq.backends.engine import Engine, Reading
 from onnxq.errors import DataError, EngineError, RecipeError
 from onnxq.metrics import Top1
 from onnxq.model import load_model
 from onnxq.models.card import load_card, shipped_cards
+from onnxq.recipe import load_recipe
 from onnxq.result import Result
 from onnxq.testing import normal, parse, run
 
@@ -150,10 +151,12 @@ class Counted:
 
 def test_one_calibration_serves_every_backend() -> None:
     feeds = Counted()
-    several = quantize(small(), feeds, backend=BACKENDS, options=NO_BUILD)
+    # Activations are balanced as suits all the grids of the backends asked for, so that pass has a say in it.
+    steps = tuple(step for step in load_recipe("default").passes if step.name != "balance_activations")
+    several = quantize(small(), feeds, backend=BACKENDS, recipe=Recipe(steps), options=NO_BUILD)
     assert feeds.whole == 1
     for name in BACKENDS:
-        alone = quantize(small(), Counted(), backend=name, options=NO_BUILD)
+        alone = quantize(small(), Counted(), backend=name, recipe=Recipe(steps), options=NO_BUILD)
         assert stored(alone[name].model) == stored(several[name].model)
 
 

@@ -87,7 +87,8 @@ def test_all_three_kinds_resolve_by_name(offer: Offer) -> None:
     model, samples = model_and_samples()
     result = quantize(model, samples, backend="mine", recipe={"passes": passes}, options=Options(build=False))
     assert [entry.reason for entry in result["mine"].ledger.of("warning")] == ["seen"]
-    whole = quantize(model, samples, backend="mine", options=Options(build=False, calibrator="minmax"))
+    passes[1:3] = [{"calibrate": {"activations": "minmax"}}]
+    whole = quantize(model, samples, backend="mine", recipe={"passes": passes}, options=Options(build=False))
     assert result["mine"].activations["x"].scale == pytest.approx(whole["mine"].activations["x"].scale / 2)
     assert load_recipe({"passes": result.recipe}).written() == result.recipe
     chosen = {"calibrate": {"activations": "half", "percentile": None}}

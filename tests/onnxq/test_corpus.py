@@ -272,11 +272,9 @@ def test_any_model_is_an_engine_of_tensorrt_when_its_float_form_is(path: Path, f
     assert entry.problem is None  # all of them parse in float
     assert in_float(entry, "MatMul", "Gemm") == []
     assert entry.built is not None and entry.built.int8_macs is not None
-    transposed = {
-        "ch_mobile_v1.1_det": 0.96,
-        "silero_vad_openvino_16k": 0.93,
-    }  # TensorRT-RTX has no integer ConvTranspose
-    assert entry.built.int8_macs >= transposed.get(path.stem, 0.99)
+    # TensorRT-RTX has no integer ConvTranspose; two convolutions of the other model have one row and few weights.
+    least = {"ch_mobile_v1.1_det": 0.96, "silero_vad_openvino_16k": 0.93}
+    assert entry.built.int8_macs >= least.get(path.stem, 0.99)
 
 
 @pytest.mark.parametrize(

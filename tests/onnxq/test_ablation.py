@@ -107,7 +107,8 @@ def test_numbers_are_those_of_runs_without_the_pass(backend: str) -> None:
     assert list(found) == [(), *((name,) for name in names), names]
     wanted, lost = run(UNLIKE, x=IMAGES)["y"], {}
     for left_out, outcome in found.items():
-        graph = quantize(UNLIKE, IMAGES, backend=backend, recipe=without(BALANCED, *left_out), options=GRAPH).quantized
+        recipe = without(BALANCED, *left_out)
+        graph = quantize(UNLIKE, IMAGES, backend=BACKENDS, recipe=recipe, options=GRAPH)[backend].model
         lost[left_out] = sqnr_db(wanted, run(graph, x=IMAGES)["y"])
         assert outcome.sqnr_db == pytest.approx(lost[left_out], abs=1e-3)
         assert outcome.nodes == len(graph.graph.node)

@@ -56,7 +56,6 @@ PATTERNS = {
         IMAGE,
         body=f"{ONE} [two] c = Conv(b, v) d = Relu(c) [three] y = Conv(d, u)",
         outputs="float[N,C,A,B] b, float[N,C,A,B] c, float[N,C,A,B] y",
-        floats={"openvino": {"two": "subgraph"}, "portable": {}},  # the name of the output's kernel says so
     ),
     "an_output_of_a_split": replace(
         IMAGE,

@@ -22,19 +22,8 @@ Vector = NDArray[np.float64]
 ROUNDS = 100
 STILL = 1e-4  # in logarithms: no channel moves by more, so the solution is found
 REPEATS = 8
+ACTIVATIONS = 0.5  # how much an activation counts as an end, where weights count 1
 WIDEST = float(np.log(2.0**12))  # of a factor; a channel that would need more is as good as dead
-
-
-@dataclass(frozen=True)
-class Wants:
-    """How much ends count: the rows of weights that make a channel, activations, the columns of weights that read it.
-
-    Rows count nothing where each has a scale of its own.
-    """
-
-    rows: float = 1.0
-    activations: float = 0.5
-    columns: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -47,14 +36,14 @@ class _End:
     counts: float
 
 
-def factors(regions: Sequence[Region], reaches: Mapping[str, Vector], wants: Wants, gain_db: float) -> list[Vector]:
+def factors(regions: Sequence[Region], reaches: Mapping[str, Vector], gain_db: float) -> list[Vector]:
     """For every region what its channels are multiplied by, [channels]; 1 where they are fixed or always zero, and in
     regions whose ends would gain less than ``gain_db`` on average: a grid that reaches so much less far.
 
     ``reaches`` has the largest magnitude of every channel of the tensors that layers read, by tensor.
     """
-    ends: list[list[_End]] = [list(_activations(at, region, reaches, wants)) for at, region in enumerate(regions)]
-    for at, end in _weights(regions, wants):
+    ends: list[list[_End]] = [list(_activations(at, region, reaches)) for at, region in enumerate(regions)]
+    for at, end in _weights(regions):
         ends[at].append(end)
     problem = _Problem(regions, ends, gain_db)
     logs = [np.zeros(region.count) for region in regions]
@@ -71,17 +60,17 @@ def read_tensors(region: Region) -> Iterable[str]:
     return dict.fromkeys(end.node.inputs[0].name for end in region.takers)
 
 
-def _activations(at: int, region: Region, reaches: Mapping[str, Vector], wants: Wants) -> Iterator[_End]:
+def _activations(at: int, region: Region, reaches: Mapping[str, Vector]) -> Iterator[_End]:
     for name in read_tensors(region):
-        if name in reaches and wants.activations:
-            yield _activation(at, region.tensors[name].numbers, reaches[name], wants.activations)
+        if name in reaches:
+            yield _activation(at, region.tensors[name].numbers, reaches[name])
 
 
-def _activation(at: int, numbers: Numbers, reach: Vector, counts: float) -> _End:
-    return _End(numbers, lambda logs: reach * np.exp(logs[at][numbers]), -counts)
+def _activation(at: int, numbers: Numbers, reach: Vector) -> _End:
+    return _End(numbers, lambda logs: reach * np.exp(logs[at][numbers]), -ACTIVATIONS)
 
 
-def _weights(regions: Sequence[Region], wants: Wants) -> Iterator[tuple[int, _End]]:
+def _weights(regions: Sequence[Region]) -> Iterator[tuple[int, _End]]:
     """Ends of the layers' weights, each with its region."""
     layers: dict[int, WeightReach] = {}
     for at, region in enumerate(regions):
@@ -91,10 +80,10 @@ def _weights(regions: Sequence[Region], wants: Wants) -> Iterator[tuple[int, _En
         for end in region.takers:
             layers.setdefault(id(end.node), WeightReach(end.node)).read = (at, end.channels)
     for layer in layers.values():
-        if layer.made is not None and wants.rows and layer.finite:
-            yield layer.made[0], _End(layer.made[1], layer.rows, -wants.rows)
-        if layer.read is not None and wants.columns and layer.finite:
-            yield layer.read[0], _End(layer.read[1], layer.columns, wants.columns)
+        if layer.made is not None and layer.finite:
+            yield layer.made[0], _End(layer.made[1], layer.rows, -1)
+        if layer.read is not None and layer.finite:
+            yield layer.read[0], _End(layer.read[1], layer.columns, 1)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ RECIPES: Mapping[str, Recipe] = {
             FoldBatchNorm(),
             FoldScale(),
             FoldGemmFactors(),
-            EqualizeChannels(),
+            EqualizeChannels(per_channel=True),
             BalanceActivations(),
             PlanIntegers(),
             Calibrate(),

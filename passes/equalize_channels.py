@@ -18,24 +18,22 @@ from onnxq.channel_flow import Channels, Region, regions
 from onnxq.channel_statistics import Along, channel_statistics
 from onnxq.channels import Vector
 from onnxq.clip_bounds import clip_inputs, never_reached, unreached, upper_bound
-from onnxq.equal_ranges import Wants, factors, read_tensors
+from onnxq.equal_ranges import factors, read_tensors
 from onnxq.errors import RecipeError
 from onnxq.graph import HEAVY_OPS, Names, tidy
 from onnxq.rewriting import attempt
 from onnxq.workspace import TOLERANCE, Workspace
-
-ACTIVATIONS = 0.5
 
 
 @dataclass(frozen=True)
 class EqualizeChannels:
     """Equalize every pair, triple and residual stream of layers whose grids reach ``gain_db`` less far for it.
 
-    ``per_channel``: weights have a scale per output channel, so that only what reads a channel has to be equalized;
-    backends without such weights are known. ``samples``: how many tell the ranges of activations.
+    ``per_channel``: weights have a scale per output channel; nothing is done then, unless a backend has none such.
+    ``samples``: how many tell the ranges of activations.
     """
 
-    per_channel: bool = True
+    per_channel: bool = False
     gain_db: float = 1.0
     samples: int = 16
     name: ClassVar[str] = "equalize_channels"
@@ -46,12 +44,14 @@ class EqualizeChannels:
             raise RecipeError(f"samples: {self.samples} is below 1")
 
     def __call__(self, workspace: Workspace) -> bool:
+        if self.per_channel and all(backend.per_channel for backend in workspace.backends):
+            return False  # what activations alone would gain, balance_activations measures
         graph = workspace.graph
         clips = {node.name: node for node in graph.nodes if node.op == "Clip" and upper_bound(node) is not None}
         every = _regions(graph, clips)
         reaches, reached = _measured(workspace, every, list(clips.values()), self.samples)
         chosen, reached = self._decided(workspace, clips, reaches, reached)
-        passing = clips if self._bounds(workspace) else reached
+        passing = clips if _bounds(workspace) else reached
         self._tell_declined(workspace, every, passing, reaches)
         done = 0
         for region, factor in chosen:
@@ -74,7 +74,7 @@ class EqualizeChannels:
         of those that matter all are asked."""
         reached, proven = dict(few), set[str]()
         while True:
-            passing = clips if self._bounds(workspace) else reached
+            passing = clips if _bounds(workspace) else reached
             chosen = self._chosen(workspace, _regions(workspace.graph, passing), reaches)
             matter = [node.name for region, _ in chosen for node in region.through if node.name in reached]
             asked = [name for name in matter if name not in proven]
@@ -84,22 +84,13 @@ class EqualizeChannels:
             reached = {name: most for name, most in {**reached, **seen}.items() if name not in asked or name in seen}
             proven.update(asked)
 
-    def _rows(self, workspace: Workspace) -> bool:
-        """Whether all channels that a layer makes share a scale."""
-        return not self.per_channel or not all(backend.per_channel for backend in workspace.backends)
-
-    def _bounds(self, workspace: Workspace) -> bool:
-        """Whether a Clip may become a Min by a vector, and whether that gains anything."""
-        return self._rows(workspace) and all(backend.fuses_min for backend in workspace.backends)
-
     def _chosen(
         self, workspace: Workspace, found: Sequence[Region], reaches: Mapping[str, Vector]
     ) -> list[tuple[Region, Vector]]:
         """Regions that gain, and what their channels are multiplied by."""
         barred = {node for step, node in workspace.barred if step == self.name}
         free = [region for region in found if region.free and region.makers[0].node.name not in barred]
-        wants = Wants(rows=float(self._rows(workspace)), activations=ACTIVATIONS)
-        solved = zip(free, factors(free, reaches, wants, self.gain_db), strict=True)
+        solved = zip(free, factors(free, reaches, self.gain_db), strict=True)
         return [(region, factor) for region, factor in solved if np.any(factor != 1)]
 
     def _tell_declined(
@@ -114,6 +105,11 @@ class EqualizeChannels:
             if reasons[node.name]:
                 reason = f"its channels stay unlike: {'; '.join(reasons[node.name][:2])}"
                 workspace.ledger.add("declined", self.name, node.name, reason, node.op)
+
+
+def _bounds(workspace: Workspace) -> bool:
+    """Whether a Clip may become a Min by a vector."""
+    return all(backend.fuses_min for backend in workspace.backends)
 
 
 def _regions(graph: gs.Graph, passing: Container[str]) -> list[Region]:

@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from onnxq.channel_factor import multiply
 from onnxq.channel_flow import Region, regions
-from onnxq.equal_ranges import Wants, factors, read_tensors
+from onnxq.equal_ranges import ACTIVATIONS, factors, read_tensors
 from onnxq.testing import Array, normal, parse, reads, workspace
 from onnxq.workspace import Workspace
 
-WEIGHTS = Wants(activations=0)
 ANY = -np.inf  # whatever is gained
 LOUD = np.exp(1.5 * normal(4, seed=9))
 
@@ -23,10 +22,10 @@ def net(body: str, **constants: Array) -> Workspace:
     return workspace(parse(f"g (float[N,4,6,6] x) => (float[N,P,Q,R] y) {{ {body} }}", **held))
 
 
-def solved(space: Workspace, wants: Wants = WEIGHTS, gain_db: float = ANY, **reaches: Array) -> list[Region]:
+def solved(space: Workspace, gain_db: float = ANY, **reaches: Array) -> list[Region]:
     """The regions, multiplied by the factors found."""
     found = regions(space.graph)
-    for region, factor in zip(found, factors(found, reaches, wants, gain_db), strict=True):
+    for region, factor in zip(found, factors(found, reaches, gain_db), strict=True):
         multiply(space, region, factor)
     return found
 
@@ -112,22 +111,12 @@ def test_matrices_of_any_layout() -> None:
     alike(rows(space, "one") / np.sqrt(r1 * r2), rows(space, "two") / np.sqrt(r1 * r2))
 
 
-def test_an_activation_is_an_end_that_counts_as_much_as_it_is_told() -> None:
-    only = Wants(rows=0, activations=1, columns=0)
+def test_an_activation_is_an_end_that_counts_less() -> None:
     space = net(PAIR, **LAYERS)
     (region,) = regions(space.graph)
-    (factor,) = factors([region], {"b": LOUD}, only, ANY)
-    alike(LOUD * factor)
-    for counts in (0.5, 2.0):
-        (factor,) = factors([region], {"b": LOUD}, Wants(rows=0, activations=counts), ANY)
-        wanted = (np.log(columns(space, "two")) - counts * np.log(LOUD)) / (1 + counts)
-        alike(np.exp(np.log(factor) - wanted))
-
-
-def test_rows_count_nothing_where_each_has_a_scale_of_its_own() -> None:
-    space = net(PAIR, **LAYERS)
-    solved(space, Wants(rows=0, activations=0))
-    alike(columns(space, "two"))
+    (factor,) = factors([region], {"b": LOUD}, ANY)
+    ends = np.log(columns(space, "two")) - np.log(rows(space, "one")) - ACTIVATIONS * np.log(LOUD)
+    alike(np.exp(np.log(factor) - ends / (2 + ACTIVATIONS)))
 
 
 def test_a_residual_stream_is_a_compromise_of_all_its_ends() -> None:
@@ -147,7 +136,7 @@ def test_dead_channels_keep_their_weights() -> None:
     v[1], w[:, 1] = 0, 0
     space = net(PAIR, v=v, w=w)
     (region,) = regions(space.graph)
-    (factor,) = factors([region], {"b": np.array([1.0, 0, 2, 3])}, Wants(), ANY)
+    (factor,) = factors([region], {"b": np.array([1.0, 0, 2, 3])}, ANY)
     assert factor[1] == 1
     assert np.isfinite(factor).all()
     assert factor[0] != 1
@@ -156,14 +145,14 @@ def test_dead_channels_keep_their_weights() -> None:
 def test_all_channels_may_be_dead() -> None:
     space = net(PAIR, v=np.zeros((4, 4, 3, 3), np.float32), w=np.zeros((3, 4, 1, 1), np.float32))
     (region,) = regions(space.graph)
-    (factor,) = factors([region], {"b": np.zeros(4)}, Wants(), ANY)
+    (factor,) = factors([region], {"b": np.zeros(4)}, ANY)
     np.testing.assert_array_equal(factor, 1)
 
 
 def test_no_channel_is_multiplied_by_more_than_twelve_bits() -> None:
     v = LAYERS["v"] * np.array([1, 1, 1, 2e-3], np.float32).reshape(4, 1, 1, 1)
     w = LAYERS["w"] * np.array([1, 1, 1, 2e3], np.float32).reshape(1, 4, 1, 1)
-    (factor,) = factors(regions(net(PAIR, v=v, w=w).graph), {}, WEIGHTS, ANY)
+    (factor,) = factors(regions(net(PAIR, v=v, w=w).graph), {}, ANY)
     assert (np.abs(np.log2(factor)) < 12.01).all()
 
 
@@ -173,7 +162,7 @@ def test_fixed_channels_keep_their_factor() -> None:
     space = net(body, v=LAYERS["v"], k=normal(3, 5, 1, 1), halves=np.array([1, 3]))
     found = regions(space.graph)
     (region,) = found
-    (factor,) = factors(found, {}, WEIGHTS, ANY)
+    (factor,) = factors(found, {}, ANY)
     assert (factor[region.fixed] == 1).all()
     assert region.fixed.sum() == 2
     assert (factor[~region.fixed] != 1).all()
@@ -192,9 +181,9 @@ def test_a_region_that_gains_too_little_is_left_alone() -> None:
     gained = (headroom(r1) + headroom(r2) - headroom(rows(space, "one")) - headroom(columns(space, "two"))) / 2
     assert gained > 1
     fresh = regions(net(PAIR, **spread).graph)
-    assert np.all(factors(fresh, {}, WEIGHTS, gained + 0.01)[0] == 1)
-    assert np.any(factors(fresh, {}, WEIGHTS, gained - 0.01)[0] != 1)
-    assert np.all(factors(found, {}, WEIGHTS, 0.01)[0] == 1)  # it has no more to gain
+    assert np.all(factors(fresh, {}, gained + 0.01)[0] == 1)
+    assert np.any(factors(fresh, {}, gained - 0.01)[0] != 1)
+    assert np.all(factors(found, {}, 0.01)[0] == 1)  # it has no more to gain
 
 
 def test_layers_whose_weights_are_not_finite_want_nothing() -> None:
@@ -202,7 +191,7 @@ def test_layers_whose_weights_are_not_finite_want_nothing() -> None:
     w[0, 0] = np.inf
     (region,) = regions(net(PAIR, v=LAYERS["v"], w=w).graph)
     free = Region(**{**vars(region), "fixed": np.zeros(4, np.bool_)})
-    (factor,) = factors([free], {}, WEIGHTS, ANY)
+    (factor,) = factors([free], {}, ANY)
     assert np.isfinite(factor).all()
 
 
@@ -229,7 +218,7 @@ CONSTANTS["w8"] = normal(2, 8, 1, 1)
 @given(st.data())
 def test_however_factors_were_spread_before_the_weights_come_out_the_same(name: str, data: st.DataObject) -> None:
     """But for one factor of a whole layer, which a scale takes back."""
-    wants = data.draw(st.sampled_from([WEIGHTS, Wants(rows=0, activations=0), Wants()]))
+    activations = data.draw(st.booleans())
     plain, spread = net(NETS[name], **CONSTANTS), net(NETS[name], **CONSTANTS)
     random = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     reaches = {tensor: np.exp(normal(8)[:4].astype(np.float64)) for tensor in "abes"} | {"r": np.exp(normal(8) * 1.0)}
@@ -240,8 +229,8 @@ def test_however_factors_were_spread_before_the_weights_come_out_the_same(name: 
         for tensor in read_tensors(region):
             if tensor in reaches:
                 moved[tensor] = reaches[tensor] * factor[region.tensors[tensor].numbers]
-    solved(plain, wants, **reaches)
-    solved(spread, wants, **moved)
+    solved(plain, **(reaches if activations else {}))
+    solved(spread, **(moved if activations else {}))
     for node in ("one", "dw", "two"):
         if name != "pair" or node != "dw":
             ratio = weight(spread, node) / weight(plain, node)
@@ -255,7 +244,7 @@ def test_ends_of_many_regions_at_once() -> None:
     text = "[one] t0 = Conv(x, v) " + " ".join(layers) + f" [two] y = Conv(t{count}, w)"
     weights: dict[str, Array] = {f"d{i}": normal(4, 1, 1, 1, seed=20 + i) for i in range(count)}
     space = net(text, **LAYERS, **weights)
-    found = solved(space, Wants(activations=0))
+    found = solved(space)
     assert len(found) == count + 1
     spreads = [float(np.ptp(np.log(rows(space, f"l{i}")))) for i in range(count)]
     before = [float(np.ptp(np.log(np.abs(weights[f"d{i}"]).ravel()))) for i in range(count)]

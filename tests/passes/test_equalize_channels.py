@@ -19,7 +19,7 @@ from onnxq.testing import Array, changes_nothing, normal, ops, parse, reads, run
 from onnxq.workspace import Workspace
 from random_graphs import Network, networks
 
-STEP = EqualizeChannels(per_channel=False)
+STEP = EqualizeChannels()
 LOUD = np.array([1, 30, 0.1, 3, 0.02, 8, 0.5, 1], np.float32)
 X = normal(8, 3, 8, 8)
 CONSTANTS: dict[str, Any] = {
@@ -97,7 +97,7 @@ def test_a_net_whose_channels_are_alike_is_left_alone() -> None:
     space = space_of(net(loud=False))
     STEP(space)
     assert changes_nothing(space, STEP)
-    assert changes_nothing(space_of(net(loud=False)), EqualizeChannels(per_channel=False, gain_db=20))
+    assert changes_nothing(space_of(net(loud=False)), EqualizeChannels(gain_db=20))
     assert changes_nothing(space_of(parse("g (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }")), STEP)
 
 
@@ -136,7 +136,7 @@ def test_a_bound_that_is_never_reached_makes_a_relu() -> None:
 def test_a_bound_that_is_reached_by_none_of_the_samples_looked_at_but_by_another_one() -> None:
     x = X / 20
     x[7] = 20 * X[7]
-    step = EqualizeChannels(per_channel=False, samples=7)
+    step = EqualizeChannels(samples=7)
     few, more = space_of(net(CLIP.format("six")), x=x[:7]), space_of(net(CLIP.format("six")), x=x)
     assert step(few)
     assert "Clip" not in ops(few)
@@ -171,22 +171,13 @@ def test_else_a_clip_is_left_alone_and_that_is_told(backend: str) -> None:
     assert changes_nothing(space, STEP)
 
 
-def test_a_clip_is_left_alone_where_rows_have_their_own_scales() -> None:
-    """A Min by a vector would gain the weights nothing."""
-    space = space_of(net(CLIP.format("two")), "tensorrt")
-    EqualizeChannels()(space)
-    assert "Clip" in ops(space)
-
-
-def test_rows_count_where_a_backend_has_no_scale_per_channel() -> None:
-    body = "[one] a = Conv(x, v) [two] f = Conv(a, w) y = Relu(f)"
-    spread = {"v": CONSTANTS["v"] * LOUD.reshape(8, 1, 1, 1)}
-    one, other = (space_of(net(body, loud=False, **spread), backend) for backend in ("onnxruntime", "onnxruntime"))
-    step = EqualizeChannels()
-    other.beside = (backend_of("snpe"),)
-    step(one)
-    step(other)
-    assert np.ptp(np.log(rows(other, "one"))) < 0.8 * np.ptp(np.log(rows(one, "one")))
+def test_with_scales_per_channel_nothing_is_done_unless_a_backend_has_none() -> None:
+    """What is gained then is the activations' alone, which ranges do not tell well enough."""
+    step = EqualizeChannels(per_channel=True)
+    assert changes_nothing(space_of(net()), step)
+    both = space_of(net())
+    both.beside = (backend_of("snpe"),)
+    check(both, step)
 
 
 def test_a_bound_becomes_one_for_each_channel_only_where_all_backends_fuse_it() -> None:
@@ -215,7 +206,7 @@ def test_what_is_declined_is_told_where_it_would_gain(name: str) -> None:
     STEP(space)
     assert any(reason in told for told in reasons(space)), reasons(space)
     alike = space_of(net(body, outputs, loud=False, **more))
-    EqualizeChannels(per_channel=False, gain_db=20)(alike)
+    EqualizeChannels(gain_db=20)(alike)
     assert reasons(alike) == []
 
 
@@ -273,7 +264,7 @@ def test_options_are_checked() -> None:
 
 
 FOLDS = (FoldConstants(), DropIdle(), FoldBatchNorm())
-STEPS = st.builds(EqualizeChannels, per_channel=st.booleans(), gain_db=st.sampled_from([0.1, 1.0]))
+STEPS = st.builds(EqualizeChannels, gain_db=st.sampled_from([0.1, 1.0]))
 
 
 def test_random_networks_keep_their_function_and_are_equalized_once() -> None:

@@ -7,10 +7,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.errors import Declined
 from onnxq.graph import constant_operand, values
 
-Vector = NDArray[np.float64]
 ELEMENTWISE = ("Add", "Div", "Mul", "Sub")
 
 

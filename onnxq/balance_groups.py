@@ -7,9 +7,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.channel_flow import Region, regions
 from onnxq.channel_statistics import Along
-from onnxq.channels import Vector
 from onnxq.components import Numbers
 from onnxq.graph import HEAVY_OPS, is_constant, layout
 from onnxq.planning.eligibility import is_float32

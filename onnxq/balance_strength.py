@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from onnxq.arrays import Vector
 from onnxq.balance_groups import Group
-from onnxq.channels import Vector
 from onnxq.layer_error import gain_db
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 1.0)

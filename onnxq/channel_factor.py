@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxq.arrays import Vector
 from onnxq.channel_flow import Channels, End, Region
-from onnxq.channels import Vector, scale_input_channels, scale_output_channels
+from onnxq.channels import scale_input_channels, scale_output_channels
 from onnxq.errors import Declined
-from onnxq.graph import HEAVY_OPS, Names, give, is_constant
+from onnxq.graph import HEAVY_OPS, Names, give, is_constant, optional
 from onnxq.workspace import Workspace
 
 
@@ -51,8 +52,8 @@ def _make(graph: gs.Graph, region: Region, end: End, factor: Vector) -> None:
     elif node.op == "Mul":
         _scale_constants(graph, node, region.tensors[node.outputs[0].name], factor)
     else:  # a normalization: its scale, and its bias if it has one
-        for index in range(1, min(3, len(node.inputs))):
-            if not node.inputs[index].is_empty():
+        for index in (1, 2):
+            if optional(node, index) is not None:
                 _scale(graph, node, index, lambda values: values * factor)
 
 

@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.channel_flow import Channels, Given, Rule, Trace
 from onnxq.errors import Declined
-from onnxq.graph import is_constant
+from onnxq.graph import constant_input, is_constant, optional
 from onnxq.views import carried
 
 
@@ -63,14 +63,14 @@ def split(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None
 def sliced(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
     starts, ends, axes, steps = (_vector(node, index) for index in (1, 2, 3, 4))
-    if axes is None and _has(node, 3):
+    if axes is None and optional(node, 3) is not None:
         raise Declined("Slice goes along axes that are computed at run time")
     if axes is None:
         axes = list(range(channels.rank if starts is None else len(starts)))
     at = [i for i, axis in enumerate(axes) if axis % channels.rank == channels.axis]
     if not at:
         return [channels]
-    if not _has(node, 4):
+    if optional(node, 4) is None:
         steps = [1] * len(axes)
     if starts is None or ends is None or steps is None:
         raise Declined("Slice cuts the channels at places that are computed at run time")
@@ -96,10 +96,10 @@ def gathered(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | N
 def padded(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
     mode = node.attrs.get("mode", "constant")
-    if mode == "constant" and _has(node, 2) and not (is_constant(node.inputs[2]) and not np.any(node.inputs[2].values)):
+    if mode == "constant" and optional(node, 2) is not None and _vector(node, 2) != [0]:
         raise Declined("Pad pads with what is not zero, or is computed at run time")
     pads, axes = _vector(node, 1), _vector(node, 3)
-    if pads is None or (axes is None and _has(node, 3)):
+    if pads is None or (axes is None and optional(node, 3) is not None):
         raise Declined("Pad pads by what is computed at run time")
     axes = [axis % channels.rank for axis in axes or range(channels.rank)]
     if channels.axis not in axes:
@@ -117,7 +117,7 @@ def padded(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | Non
 
 def reduced(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:
     channels = only(given)
-    axes = _vector(node, 1) if _has(node, 1) else node.attrs.get("axes", [])
+    axes = _vector(node, 1) if optional(node, 1) is not None else node.attrs.get("axes", [])
     if axes is None:
         raise Declined(f"{node.op} goes along axes that are computed at run time")
     if not axes and node.attrs.get("noop_with_empty_axes", 0):
@@ -180,14 +180,10 @@ def viewed(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | Non
     return [Channels(axis, len(after), numbers)]
 
 
-def _has(node: gs.Node, index: int) -> bool:
-    """Whether the node has this optional input."""
-    return len(node.inputs) > index and not node.inputs[index].is_empty()
-
-
 def _vector(node: gs.Node, index: int) -> list[int] | None:
     """The numbers of a constant input, None if it is missing or computed."""
-    return node.inputs[index].values.ravel().tolist() if _has(node, index) and is_constant(node.inputs[index]) else None
+    found = constant_input(node, index)
+    return None if found is None else found.ravel().tolist()
 
 
 MOVES: Mapping[str, Rule] = {

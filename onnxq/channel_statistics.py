@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.execute import Session, real_samples
 from onnxq.graph import Names
 from onnxq.normalise import opset
 from onnxq.workspace import Workspace
 
-Vector = NDArray[np.float64]
 BATCH = 8
 AT_ONCE = 2**20  # elements of all tensors, which stay in a cache: more would take longer, not shorter
 

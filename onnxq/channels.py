@@ -8,11 +8,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.errors import Declined
 from onnxq.graph import Layout, Names, constant_operand, give, has_bias, layout, sole_reader, values
 from onnxq.new_constants import Edit, NewConstants, both, stored
 
-Vector = NDArray[np.float64]
 Array = NDArray[np.float64]
 
 

@@ -7,23 +7,29 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.channel_statistics import Along, ChannelStatistics, channel_statistics
-from onnxq.graph import is_constant
+from onnxq.graph import constant_input, optional
+from onnxq.planning.eligibility import is_float32
 from onnxq.workspace import Workspace
 
 MARGIN = 0.1  # of the bound: other samples reach a little further than these
 
 
+def bounds(clip: gs.Node) -> tuple[float, float] | None:
+    """The lower and the upper one, infinite where it is left out; None where one is computed, or no number."""
+    found: list[float] = []
+    for index, none in ((1, -math.inf), (2, math.inf)):
+        given = constant_input(clip, index)
+        if (given is None and optional(clip, index) is not None) or (given is not None and given.size != 1):
+            return None
+        found.append(none if given is None else float(given.item()))
+    return None if any(math.isnan(bound) for bound in found) else (found[0], found[1])
+
+
 def upper_bound(clip: gs.Node) -> float | None:
     """The upper bound of a Clip that is a ReLU below it, infinite where it has none: its lower one is 0. None for any
-    other Clip, and where the bounds are no constant float32, or the shape is not known."""
-    bounds = [*clip.inputs[1:], *[gs.Variable.empty()] * 2][:2]
-    given = [tensor for tensor in bounds if not tensor.is_empty()]
-    if not all(is_constant(t) and t.values.dtype == np.float32 and t.values.size == 1 for t in given):
-        return None
-    low, high = (math.nan if t.is_empty() else float(t.values.item()) for t in bounds)
-    if low != 0 or not clip.inputs[0].shape:
-        return None
-    return math.inf if bounds[1].is_empty() else None if math.isnan(high) else high
+    other Clip, and where what it reads is no float32 of known shape."""
+    found, read = bounds(clip), clip.inputs[0]
+    return found[1] if found is not None and found[0] == 0 and is_float32(read) and read.shape else None
 
 
 def clip_inputs(clips: Sequence[gs.Node]) -> dict[str, Along]:

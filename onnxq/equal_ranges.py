@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.channel_flow import Region
 from onnxq.components import Numbers
 from onnxq.graph import HEAVY_OPS
 from onnxq.weight_reach import WeightReach
 
-Vector = NDArray[np.float64]
 ROUNDS = 100
 STILL = 1e-4  # in logarithms: no channel moves by more, so the solution is found
 REPEATS = 8

@@ -108,9 +108,20 @@ def values(tensor: gs.Tensor, what: str) -> NDArray[np.generic]:
     return np.asarray(tensor.values)
 
 
+def optional(node: gs.Node, index: int) -> gs.Tensor | None:
+    """An input that may be left out, None where it is."""
+    return node.inputs[index] if index < len(node.inputs) and not node.inputs[index].is_empty() else None
+
+
+def constant_input(node: gs.Node, index: int) -> NDArray[Any] | None:
+    """The values of an input, None where it is left out or computed."""
+    given = optional(node, index)
+    return np.asarray(given.values) if given is not None and is_constant(given) else None
+
+
 def has_bias(node: gs.Node) -> bool:
     """Whether a Conv, ConvTranspose or Gemm has its optional third input."""
-    return len(node.inputs) > 2 and not node.inputs[2].is_empty()
+    return optional(node, 2) is not None
 
 
 def per_channel(bias: NDArray[np.generic], channels: int) -> NDArray[np.float64]:

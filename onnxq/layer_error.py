@@ -12,8 +12,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.calibrators.mse import Mse
-from onnxq.channels import Vector, scale_input_channels
+from onnxq.channels import scale_input_channels
 from onnxq.constants import best_grid, reach
 from onnxq.execute import Session
 from onnxq.graph import layout

@@ -5,9 +5,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from onnxq.arrays import Vector
+
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 

@@ -6,6 +6,7 @@ from typing import ParamSpec
 import onnx_graphsurgeon as gs
 
 from onnxq.errors import Declined
+from onnxq.graph import tidy
 from onnxq.workspace import Workspace
 
 Given = ParamSpec("Given")
@@ -34,3 +35,11 @@ def attempt(
     if done:
         workspace.rewritten[(step, name)] = op
     return done
+
+
+def concluded(workspace: Workspace, step: str, count: int, told: str) -> bool:
+    """Whether a pass did any rewrites: what they left over is tidied away then, and the ledger is ``told``."""
+    if count:
+        tidy(workspace.graph)
+        workspace.ledger.add("changed", step, "graph", told)
+    return count > 0

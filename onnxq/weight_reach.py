@@ -6,10 +6,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.components import Numbers
 from onnxq.graph import layout
 
-Vector = NDArray[np.float64]
 Reach = NDArray[np.float32]
 
 

@@ -7,10 +7,11 @@ from typing import ClassVar, Protocol, runtime_checkable
 import onnx
 import onnx_graphsurgeon as gs
 
+from onnxq.arrays import Vector
 from onnxq.backends.backend import Backend
 from onnxq.ledger import Ledger
 from onnxq.model import export
-from onnxq.normal import Normal, Vector
+from onnxq.normal import Normal
 from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams

@@ -11,12 +11,13 @@ from typing import ClassVar
 
 import numpy as np
 
+from onnxq.arrays import Vector
 from onnxq.channel_factor import whole
 from onnxq.channel_flow import Channels, Region, regions
 from onnxq.channel_statistics import Along, channel_statistics
-from onnxq.channels import Vector, scale_input_channels, scale_output_channels
+from onnxq.channels import scale_input_channels, scale_output_channels
 from onnxq.graph import HEAVY_OPS
-from onnxq.rewriting import attempt
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 ACTIVATIONS = ("Relu", "LeakyRelu", "PRelu")  # what is positive passes them as it is
@@ -45,10 +46,8 @@ class AbsorbHighBias:
         done = 0
         for at, shift in shifts.items():
             done += attempt(workspace, self.name, found[at].makers[0].node, absorb, workspace, found[at], shift)
-        if done:
-            reason = f"high biases of {done} layers moved behind their activation function"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return done > 0
+        told = f"high biases of {done} layers moved behind their activation function"
+        return concluded(workspace, self.name, done, told)
 
 
 def _absorbs(region: Region) -> bool:

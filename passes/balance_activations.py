@@ -16,17 +16,18 @@ from typing import ClassVar, Literal
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxq.arrays import Vector
 from onnxq.balance_groups import Group, Reading, groups
 from onnxq.balance_strength import choose, hoped_db
 from onnxq.channel_factor import multiply
 from onnxq.channel_statistics import channel_statistics
-from onnxq.channels import Vector, scale_input_channels
+from onnxq.channels import scale_input_channels
 from onnxq.errors import RecipeError
-from onnxq.graph import HEAVY_OPS, Names, producer, tidy
+from onnxq.graph import HEAVY_OPS, Names, producer
 from onnxq.kept_samples import Array, Window, keep
 from onnxq.layer_error import Grids, LayerError
 from onnxq.normalise import opset
-from onnxq.rewriting import attempt
+from onnxq.rewriting import attempt, concluded
 from onnxq.scheme import Steps
 from onnxq.workspace import TOLERANCE, Workspace
 
@@ -65,10 +66,7 @@ class BalanceActivations:
         for group, factor, gained in chosen:
             if gained > 0 and attempt(workspace, self.name, group.first, apply, workspace, names, group, factor):
                 (stay if group.region is None else taken).append(gained)
-        if taken or stay:
-            tidy(workspace.graph)
-            workspace.ledger.add("changed", self.name, "graph", _told(taken, stay))
-        return bool(taken or stay)
+        return concluded(workspace, self.name, len(taken) + len(stay), _told(taken, stay))
 
     def _grids(self, workspace: Workspace) -> list[Grids]:
         """Those that the backends have, each once."""

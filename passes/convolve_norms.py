@@ -11,11 +11,12 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.affine import Vector, affine
-from onnxq.graph import Names, constant_operand, sole_reader, tidy
+from onnxq.affine import affine
+from onnxq.arrays import Vector
+from onnxq.graph import Names, constant_operand, sole_reader
 from onnxq.planning.eligibility import is_float32
 from onnxq.planning.tails import after_a_layer, before_a_layer
-from onnxq.rewriting import attempt
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 SPREAD = 16.0  # of the factors: with one scale for all of them, 8 bits leave the smallest four
@@ -33,11 +34,8 @@ class ConvolveNorms:
         between = after_a_layer(graph) & before_a_layer(graph)
         products = [node for node in graph.nodes if node.op == "Mul" and node.name in between]
         done = sum(attempt(workspace, self.name, node, convolve, graph, names, node) for node in products)
-        if done:
-            tidy(graph)
-            reason = f"{done} products and sums with constants became convolutions, which can be integer"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return done > 0
+        told = f"{done} products and sums with constants became convolutions, which can be integer"
+        return concluded(workspace, self.name, done, told)
 
 
 def convolve(graph: gs.Graph, names: Names, product: gs.Node) -> bool:

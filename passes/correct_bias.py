@@ -14,9 +14,10 @@ from typing import ClassVar, Literal
 
 import onnx
 
+from onnxq.arrays import Vector
 from onnxq.biases.analytic import analytic
 from onnxq.biases.measured import measured
-from onnxq.biases.where import Biased, Vector, bias_of, biased, set_bias
+from onnxq.biases.where import Biased, bias_of, biased, set_bias
 from onnxq.data.batches import Batch
 from onnxq.errors import Declined, ModelError, RecipeError
 from onnxq.graph import Names

@@ -3,15 +3,14 @@ in order, Slice of everything, Pad by nothing, Resize by 1, a product with 1, a 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
-from onnxq.graph import constant_operand, is_constant, is_output, producer, skip, tidy
-from onnxq.rewriting import attempt
+from onnxq.graph import constant_input, constant_operand, is_constant, is_output, optional, producer, skip
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 
@@ -25,10 +24,7 @@ class DropIdle:
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph
         dropped = sum(attempt(workspace, self.name, node, drop, workspace, node) for node in list(graph.nodes))
-        if dropped:
-            tidy(graph)
-            workspace.ledger.add("changed", self.name, "graph", f"{dropped} nodes that did nothing dropped")
-        return dropped > 0
+        return concluded(workspace, self.name, dropped, f"{dropped} nodes that did nothing dropped")
 
 
 def drop(workspace: Workspace, node: gs.Node) -> bool:
@@ -50,24 +46,13 @@ def drop(workspace: Workspace, node: gs.Node) -> bool:
     return True
 
 
-def _constant(node: gs.Node, index: int) -> NDArray[Any] | None:
-    """The values of an input, if it is there and constant."""
-    if index >= len(node.inputs) or not is_constant(node.inputs[index]):
-        return None
-    return np.asarray(node.inputs[index].values)
-
-
-def _missing(node: gs.Node, index: int) -> bool:
-    return index >= len(node.inputs) or node.inputs[index].is_empty()
-
-
 def _always(node: gs.Node) -> bool:
     return True
 
 
 def _infers(node: gs.Node) -> bool:
-    training = _constant(node, 2)
-    return _missing(node, 2) or (training is not None and not training.any())
+    training = constant_input(node, 2)
+    return optional(node, 2) is None or (training is not None and not training.any())
 
 
 def _casts_to_itself(node: gs.Node) -> bool:
@@ -82,7 +67,7 @@ def _casts_to_itself(node: gs.Node) -> bool:
 
 def _keeps_shape(node: gs.Node) -> bool:
     """Every axis is what it was, but at most one that is what the others leave."""
-    shape, wanted = node.inputs[0].shape, _constant(node, 1)
+    shape, wanted = node.inputs[0].shape, constant_input(node, 1)
     if shape is None or wanted is None or len(shape) != wanted.size:
         return False
     copies = not node.attrs.get("allowzero", 0)
@@ -101,11 +86,11 @@ def _in_order(node: gs.Node) -> bool:
 
 
 def _takes_everything(node: gs.Node) -> bool:
-    starts, ends = _constant(node, 1), _constant(node, 2)
-    axes, steps = _constant(node, 3), _constant(node, 4)
-    if starts is None or ends is None or (axes is None and not _missing(node, 3)):
+    starts, ends = constant_input(node, 1), constant_input(node, 2)
+    axes, steps = constant_input(node, 3), constant_input(node, 4)
+    if starts is None or ends is None or (axes is None and optional(node, 3) is not None):
         return False
-    if starts.any() or not (_missing(node, 4) or (steps is not None and np.all(steps == 1))):
+    if starts.any() or not (optional(node, 4) is None or (steps is not None and np.all(steps == 1))):
         return False
     shape = node.inputs[0].shape
     return all(
@@ -115,26 +100,26 @@ def _takes_everything(node: gs.Node) -> bool:
 
 
 def _pads_nothing(node: gs.Node) -> bool:
-    pads = _constant(node, 1)
+    pads = constant_input(node, 1)
     return pads is not None and not pads.any()
 
 
 def _resizes_to_itself(node: gs.Node) -> bool:
     if node.attrs.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         return False
-    scales, sizes, shape = _constant(node, 2), _constant(node, 3), node.inputs[0].shape
+    scales, sizes, shape = constant_input(node, 2), constant_input(node, 3), node.inputs[0].shape
     if sizes is not None:
         return "axes" not in node.attrs and shape is not None and [int(size) for size in sizes] == list(shape)
-    return scales is not None and scales.size > 0 and _missing(node, 3) and bool(np.all(scales == 1))
+    return scales is not None and scales.size > 0 and optional(node, 3) is None and bool(np.all(scales == 1))
 
 
 def _repeats_once(node: gs.Node) -> bool:
-    repeats = _constant(node, 1)
+    repeats = constant_input(node, 1)
     return repeats is not None and bool(np.all(repeats == 1))
 
 
 def _expands_nothing(node: gs.Node) -> bool:
-    wanted, shape = _constant(node, 1), node.inputs[0].shape
+    wanted, shape = constant_input(node, 1), node.inputs[0].shape
     return wanted is not None and shape is not None and wanted.size <= len(shape) and bool(np.all(wanted == 1))
 
 
@@ -147,7 +132,7 @@ def _with(neutral: float, *, commutes: bool) -> Callable[[gs.Node], bool]:
 
     def idle(node: gs.Node) -> bool:
         index = constant_operand(node)
-        constant = None if index is None or (index == 0 and not commutes) else _constant(node, index)
+        constant = None if index is None or (index == 0 and not commutes) else constant_input(node, index)
         if index is None or constant is None or not np.all(constant == neutral):
             return False
         shape = node.inputs[1 - index].shape

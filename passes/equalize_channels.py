@@ -13,15 +13,15 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxq.arrays import Vector
 from onnxq.channel_factor import multiply
 from onnxq.channel_flow import Channels, Region, regions
 from onnxq.channel_statistics import Along, channel_statistics
-from onnxq.channels import Vector
 from onnxq.clip_bounds import clip_inputs, never_reached, unreached, upper_bound
 from onnxq.equal_ranges import factors, read_tensors
 from onnxq.errors import RecipeError
-from onnxq.graph import HEAVY_OPS, Names, tidy
-from onnxq.rewriting import attempt
+from onnxq.graph import HEAVY_OPS, Names
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 
@@ -57,11 +57,7 @@ class EqualizeChannels:
         for region, factor in chosen:
             node = region.makers[0].node
             done += attempt(workspace, self.name, node, equalize, workspace, region, factor, reached)
-        if done:
-            tidy(graph)
-            reason = f"channels brought to one range between {done} groups of layers"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return done > 0
+        return concluded(workspace, self.name, done, f"channels brought to one range between {done} groups of layers")
 
     def _decided(
         self,

@@ -14,12 +14,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.absorbing import fold_before, fold_behind, taken_behind
-from onnxq.affine import Affine, Vector, affine, along
+from onnxq.affine import Affine, affine, along
+from onnxq.arrays import Vector
 from onnxq.errors import Declined
-from onnxq.graph import Names, tidy
+from onnxq.graph import Names
 from onnxq.new_constants import stored
 from onnxq.normal import Normal
-from onnxq.rewriting import attempt
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 NO_LAYER = "no layer to fold into: neither its only input nor all of its readers are linear layers"
@@ -36,12 +37,7 @@ class FoldBatchNorm:
         graph = workspace.graph
         norms = [node for node in graph.nodes if node.op == "BatchNormalization"]
         done = sum(attempt(workspace, self.name, norm, fold, workspace, norm) for norm in norms)
-        if done:
-            tidy(graph)
-            workspace.ledger.add(
-                "changed", self.name, "graph", f"{done} batch norms folded into their layer, or written out"
-            )
-        return done > 0
+        return concluded(workspace, self.name, done, f"{done} batch norms folded into their layer, or written out")
 
 
 def fold(workspace: Workspace, norm: gs.Node) -> bool:

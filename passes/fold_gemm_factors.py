@@ -9,8 +9,8 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Names, give, has_bias, tidy, values
-from onnxq.rewriting import attempt
+from onnxq.graph import Names, give, has_bias, values
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 
@@ -24,12 +24,7 @@ class FoldGemmFactors:
     def __call__(self, workspace: Workspace) -> bool:
         names, gemms = Names(workspace.graph), [node for node in workspace.graph.nodes if node.op == "Gemm"]
         folded = sum(attempt(workspace, self.name, node, fold, names, node) for node in gemms)
-        tidy(workspace.graph)
-        if folded:
-            workspace.ledger.add(
-                "changed", self.name, "graph", f"the factors of {folded} Gemm folded into their constants"
-            )
-        return folded > 0
+        return concluded(workspace, self.name, folded, f"the factors of {folded} Gemm folded into their constants")
 
 
 def fold(names: Names, node: gs.Node) -> bool:

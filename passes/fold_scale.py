@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 from onnxq.absorbing import fold_before, fold_behind
 from onnxq.affine import ELEMENTWISE, Affine, affine
 from onnxq.graph import constant_operand, producer, tidy
-from onnxq.rewriting import attempt
+from onnxq.rewriting import attempt, concluded
 from onnxq.views import SEEN_THROUGH
 from onnxq.workspace import TOLERANCE, Workspace
 
@@ -30,10 +30,8 @@ class FoldScale:
         done = 0
         while found := self._round(workspace):
             done += found
-        if done:
-            reason = f"{done} products and sums with constants folded into the layer beside them"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return done > 0
+        told = f"{done} products and sums with constants folded into the layer beside them"
+        return concluded(workspace, self.name, done, told)
 
     def _round(self, workspace: Workspace) -> int:
         """Forth, so that what is nearest to the layer before goes first, and back for the layers behind."""

@@ -12,8 +12,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.errors import Declined
-from onnxq.graph import is_constant, is_output, producer, readers, skip, tidy, values
-from onnxq.rewriting import attempt
+from onnxq.graph import is_constant, is_output, optional, producer, readers, skip, values
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 POOLS = ("AveragePool", "MaxPool")
@@ -32,11 +32,8 @@ class FusePad:
         graph = workspace.graph
         pads = [node for node in reversed(graph.nodes) if node.op == "Pad"]
         fused = sum(attempt(workspace, self.name, node, fuse, graph, node) for node in pads)
-        if fused:
-            tidy(graph)
-            reason = f"{fused} Pad fused into the convolutions and pools that read them"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return fused > 0
+        told = f"{fused} Pad fused into the convolutions and pools that read them"
+        return concluded(workspace, self.name, fused, told)
 
 
 def fuse(graph: gs.Graph, pad: gs.Node) -> bool:
@@ -61,15 +58,15 @@ def spatial_pads(pad: gs.Node) -> Pads:
     """Raises Declined where it pads by anything but zeros, or along the batch or the channels."""
     if pad.attrs.get("mode", "constant") != "constant":
         raise Declined(f"it pads by {pad.attrs['mode']}, not by zeros")
-    if len(pad.inputs) > 2 and not pad.inputs[2].is_empty() and np.any(values(pad.inputs[2], "value") != 0):
+    if (value := optional(pad, 2)) is not None and np.any(values(value, "value") != 0):
         raise Declined("it pads by a number that is not zero")
     found = values(pad.inputs[1], "width").astype(int)
     axes: Sequence[int] = range(len(found) // 2)
     shape = pad.inputs[0].shape
-    if len(pad.inputs) > 3 and not pad.inputs[3].is_empty():
+    if (along := optional(pad, 3)) is not None:
         if shape is None:
             raise Declined("the rank of what it pads is not known")
-        axes = [int(axis) % len(shape) for axis in values(pad.inputs[3], "axes")]
+        axes = [int(axis) % len(shape) for axis in values(along, "axes")]
         pads = np.zeros((2, len(shape)), int)
     else:
         pads = np.zeros((2, len(found) // 2), int)

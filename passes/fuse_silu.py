@@ -9,7 +9,8 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import sole_producer, tidy
+from onnxq.graph import sole_producer
+from onnxq.rewriting import concluded
 from onnxq.workspace import Workspace
 
 DOMAIN = "com.microsoft"
@@ -24,11 +25,8 @@ class FuseSilu:
     def __call__(self, workspace: Workspace) -> bool:
         graph = workspace.graph
         fused = [fuse(graph, node) for node in list(graph.nodes) if node.op == "Mul"]
-        if any(fused):
-            tidy(graph)
-            reason = f"{sum(fused)} pairs of Sigmoid and Mul became one {DOMAIN}.QuickGelu"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return any(fused)
+        told = f"{sum(fused)} pairs of Sigmoid and Mul became one {DOMAIN}.QuickGelu"
+        return concluded(workspace, self.name, sum(fused), told)
 
 
 def fuse(graph: gs.Graph, product: gs.Node) -> bool:

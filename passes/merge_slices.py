@@ -7,8 +7,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import Names, give, is_constant, sole_producer, tidy
-from onnxq.rewriting import attempt
+from onnxq.graph import Names, give, is_constant, sole_producer
+from onnxq.rewriting import attempt, concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 Cuts = dict[int, tuple[int, int, int]]
@@ -26,10 +26,7 @@ class MergeSlices:
         graph, names = workspace.graph, Names(workspace.graph)
         slices = [node for node in graph.nodes if node.op == "Slice"]
         merged = sum(attempt(workspace, self.name, node, merge, graph, names, node) for node in slices)
-        if merged:
-            tidy(graph)
-            workspace.ledger.add("changed", self.name, "graph", f"{merged} Slice merged into the one before")
-        return merged > 0
+        return concluded(workspace, self.name, merged, f"{merged} Slice merged into the one before")
 
 
 def merge(graph: gs.Graph, names: Names, node: gs.Node) -> bool:

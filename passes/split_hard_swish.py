@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import Names, tidy
+from onnxq.graph import Names
+from onnxq.rewriting import concluded
 from onnxq.workspace import TOLERANCE, Workspace
 
 
@@ -24,11 +25,8 @@ class SplitHardSwish:
         found = [node for node in graph.nodes if node.op == "HardSwish"]
         for node in found:
             split(graph, names, node)
-        if found:
-            tidy(graph)
-            reason = f"{len(found)} HardSwish split into HardSigmoid and Mul, which can be integer"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return bool(found)
+        told = f"{len(found)} HardSwish split into HardSigmoid and Mul, which can be integer"
+        return concluded(workspace, self.name, len(found), told)
 
 
 def split(graph: gs.Graph, names: Names, node: gs.Node) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Names, give, is_constant, producer, readers
+from onnxq.rewriting import concluded
 from onnxq.workspace import Workspace
 
 LARGEST = 2**16  # numbers: it has to stay in the cache
@@ -30,10 +31,8 @@ class WidenFactors:
     def __call__(self, workspace: Workspace) -> bool:
         names = Names(workspace.graph)
         widened = sum(widen(names, node) for node in workspace.graph.nodes if node.op == "Mul")
-        if widened:
-            reason = f"{widened} factors per channel were repeated along a line of the image, which is faster"
-            workspace.ledger.add("changed", self.name, "graph", reason)
-        return widened > 0
+        told = f"{widened} factors per channel were repeated along a line of the image, which is faster"
+        return concluded(workspace, self.name, widened, told)
 
 
 def widen(names: Names, product: gs.Node) -> bool:

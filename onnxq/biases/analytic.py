@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from onnxq.arrays import Vector
 from onnxq.biases.expected import UNTOLD, Expectations
-from onnxq.biases.where import Biased, Finding, Vector
+from onnxq.biases.where import Biased, Finding
 from onnxq.errors import Declined
 from onnxq.graph import layout
 from onnxq.scheme import dequantize

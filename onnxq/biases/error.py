@@ -4,12 +4,11 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.biases.passing import Passing
 from onnxq.inputs import Array
 
-Vector = NDArray[np.float64]
 TINY = 1e-12  # weights of a channel of which next to nothing is passed on
 
 

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from onnxq.arrays import Vector
+from onnxq.clip_bounds import bounds
 from onnxq.errors import Declined
-from onnxq.graph import is_constant, producer
-from onnxq.normal import Normal, Vector
+from onnxq.graph import constant_input, is_constant, producer
+from onnxq.normal import Normal
 
 UNTOLD = "no batch norm tells the mean of what it reads"
 SAME = frozenset({"Dropout", "GlobalAveragePool", "Identity"})
@@ -61,8 +63,10 @@ class Expectations:
             raise Declined(f"{UNTOLD}: {node.op} behind {_op(maker)}")
         normal = self._normals[source.name]
         if node.op == "Clip":
-            low, high = (_bound(node, index, none) for index, none in ((1, -math.inf), (2, math.inf)))
-            return normal.clipped_mean(low, high)
+            limits = bounds(node)
+            if limits is None:
+                raise Declined(f"{UNTOLD}: behind a Clip at bounds that are computed")
+            return normal.clipped_mean(*limits)
         slope = float(node.attrs.get("alpha", 0.01)) if node.op == "LeakyRelu" else 0.0
         positive = normal.clipped_mean(0)
         return positive + slope * (normal.mean - positive)
@@ -80,7 +84,7 @@ class Expectations:
 
 
 def _keeps_channels(node: gs.Node) -> bool:
-    given = node.inputs[1].values if len(node.inputs) > 1 and is_constant(node.inputs[1]) else node.attrs.get("axes")
+    given = node.attrs.get("axes") if (found := constant_input(node, 1)) is None else found
     rank = len(node.inputs[0].shape or ())
     return given is not None and rank > 2 and sorted(int(axis) % rank for axis in given) == list(range(2, rank))
 
@@ -89,14 +93,6 @@ def _averages(node: gs.Node) -> bool:
     """Whether it is an average over positions of which none is padding."""
     padded = any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET").startswith("SAME")
     return bool(node.op == "AveragePool" and not (padded and node.attrs.get("count_include_pad", 0)))
-
-
-def _bound(clip: gs.Node, index: int, none: float) -> float:
-    if len(clip.inputs) <= index or clip.inputs[index].is_empty():
-        return none
-    if not is_constant(clip.inputs[index]):
-        raise Declined(f"{UNTOLD}: behind a Clip at bounds that are computed")
-    return float(clip.inputs[index].values)
 
 
 def _op(node: gs.Node | None) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 
+from onnxq.arrays import Vector
 from onnxq.biases.error import BiasError
-from onnxq.biases.where import Biased, Finding, Vector
+from onnxq.biases.where import Biased, Finding
 from onnxq.inputs import Array
 from onnxq.walk import Walk, held_bytes, levels
 from onnxq.workspace import Progress

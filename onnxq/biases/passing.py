@@ -7,7 +7,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.graph import is_constant, sole_reader
+from onnxq.clip_bounds import bounds
+from onnxq.graph import sole_reader
 from onnxq.nonlinear import FUNCTIONS, Floats, Function, function_behind
 
 Passing: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -23,9 +24,8 @@ def behind(graph: gs.Graph, tensor: gs.Tensor) -> Passing | None:
     if node.op in ("Relu", "LeakyRelu"):
         slope = float(node.attrs.get("alpha", 0.01)) if node.op == "LeakyRelu" else 0.0
         return lambda x: np.where(x > 0, x, x * np.float32(slope))
-    if node.op == "Clip" and all(entry.is_empty() or is_constant(entry) for entry in node.inputs[1:]):
-        low, high = (_bound(node, index) for index in (1, 2))
-        return lambda x: np.clip(x, low, high)
+    if node.op == "Clip" and (limits := bounds(node)) is not None:
+        return lambda x: np.clip(x, *limits)
     return _single(np.tanh) if node.op == "Tanh" else _sigmoid if node.op == "Sigmoid" else None
 
 
@@ -36,8 +36,3 @@ def _single(function: Function) -> Passing:
 
 def _sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(1 / (1 + np.exp(-x)), np.float32)
-
-
-def _bound(clip: gs.Node, index: int) -> float | None:
-    given = len(clip.inputs) > index and not clip.inputs[index].is_empty()
-    return float(clip.inputs[index].values) if given else None

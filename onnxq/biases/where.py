@@ -4,13 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.biases.passing import Passing, behind
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, Names, give, has_bias, is_constant, layout, sole_reader
-
-Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

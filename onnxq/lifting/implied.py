@@ -4,7 +4,7 @@ what is negative, and a Clip(0, 6) before one that ends at six as well."""
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import MOVERS, Names, data_inputs
+from onnxq.graph import MOVERS, Names, data_inputs, optional
 from onnxq.lifting.stored import BOUNDS, Grid, resolve
 
 NON_NEGATIVE = frozenset(
@@ -49,8 +49,8 @@ def _not_negative(tensor: gs.Tensor, opset: int, known: dict[int, bool]) -> bool
     node = tensor.inputs[0]
     if node.op == "Clip":
         low = node.attrs.get("min", -1.0)  # an attribute before opset 11
-        if len(node.inputs) > 1 and not node.inputs[1].is_empty():
-            given = resolve(node.inputs[1], opset)
+        if (bound := optional(node, 1)) is not None:
+            given = resolve(bound, opset)
             low = -1.0 if given is None else float(given.reshape(()))
         return float(low) >= 0
     if node.op in KEEPS_SIGN:

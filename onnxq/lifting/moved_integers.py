@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.errors import Declined
-from onnxq.graph import MOVERS, data_inputs, data_outputs, readers
+from onnxq.graph import MOVERS, data_inputs, data_outputs, optional, readers
 from onnxq.lifting.float_constants import bare_name
 from onnxq.lifting.known import Integers, Lifting, Record, detach
 from onnxq.lifting.stored import Grid, Stored, read_grid, resolve
@@ -63,8 +63,8 @@ def _write_reals(work: Lifting, graph: gs.Graph, node: gs.Node, grid: Grid, scal
 
 
 def _pad_in_reals(work: Lifting, node: gs.Node, grid: Grid) -> None:
-    given = len(node.inputs) > 2 and not node.inputs[2].is_empty()
-    value = resolve(node.inputs[2], work.opset) if given else np.zeros(())
+    given = optional(node, 2)
+    value = np.zeros(()) if given is None else resolve(given, work.opset)
     if value is None:
         raise Declined("the integer it pads with is computed at run time")
     while len(node.inputs) < 3:

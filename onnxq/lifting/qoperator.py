@@ -12,7 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.errors import Declined
-from onnxq.graph import Names
+from onnxq.graph import Names, optional
 
 Inputs = Sequence[gs.Tensor]
 
@@ -27,8 +27,7 @@ class Writer:
 
     def given(self, index: int) -> gs.Tensor | None:
         """An input, or None where it is left out."""
-        inputs = self.node.inputs
-        return inputs[index] if index < len(inputs) and not inputs[index].is_empty() else None
+        return optional(self.node, index)
 
     def add(self, op: str, inputs: Inputs, attrs: dict[str, object] | None = None, name: str = "") -> gs.Tensor:
         """A node; what it makes."""

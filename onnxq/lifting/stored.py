@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from onnxq.errors import Declined
-from onnxq.graph import held
+from onnxq.graph import held, optional
 from onnxq.scheme import QParams, Scheme
 
 Array = NDArray[Any]
@@ -176,9 +176,9 @@ def read_grid(node: gs.Node, rank: int | None, dtype: str | None, opset: int) ->
     ``dtype`` is what the node reads (for DequantizeLinear) where it has no zero point to tell.
     """
     scale = resolve(node.inputs[1], opset)
-    given = len(node.inputs) > 2 and not node.inputs[2].is_empty()
-    zero = resolve(node.inputs[2], opset) if given else None
-    if scale is None or (given and zero is None):
+    given = optional(node, 2)
+    zero = None if given is None else resolve(given, opset)
+    if scale is None or (given is not None and zero is None):
         return None
     if zero is not None:
         dtype = str(zero.dtype)

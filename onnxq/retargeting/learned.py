@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import MOVERS, data_inputs, data_outputs, is_constant, is_output, producer, readers
+from onnxq.graph import MOVERS, data_inputs, data_outputs, is_constant, is_output, optional, producer, readers
 from onnxq.lifting.lift import Learned
 from onnxq.plan import Edge
 from onnxq.scheme import QParams, same_grid
@@ -80,6 +80,6 @@ def _picks(node: gs.Node) -> bool:
         mode = node.attrs.get("mode", "nearest")
         return bool(mode == "nearest")
     if node.op == "Pad":
-        value = node.inputs[2] if len(node.inputs) > 2 and not node.inputs[2].is_empty() else None
+        value = optional(node, 2)
         return value is None or (is_constant(value) and not value.values.any())
     return True

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxq.arrays import Vector
 from onnxq.balance_groups import Group, groups
 from onnxq.balance_strength import STRENGTHS, choose, factors
-from onnxq.channels import Vector
 from onnxq.testing import normal, parse, workspace
 
 REACH = {"n": np.array([8.0, 1.0, 0.5, 4.0])}

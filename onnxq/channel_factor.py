@@ -1,6 +1,6 @@
 """Multiply the channels of a region by a factor each: where they are made, and back again where they are read."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -10,7 +10,8 @@ from onnxq.arrays import Vector
 from onnxq.channel_flow import Channels, End, Region
 from onnxq.channels import scale_input_channels, scale_output_channels
 from onnxq.errors import Declined
-from onnxq.graph import HEAVY_OPS, Names, give, is_constant, optional
+from onnxq.graph import HEAVY_OPS, is_constant, optional
+from onnxq.new_constants import NewConstants
 from onnxq.workspace import Workspace
 
 
@@ -54,7 +55,7 @@ def _make(graph: gs.Graph, region: Region, end: End, factor: Vector) -> None:
     else:  # a normalization: its scale, and its bias if it has one
         for index in (1, 2):
             if optional(node, index) is not None:
-                _scale(graph, node, index, lambda values: values * factor)
+                _scale(graph, node, index, factor)
 
 
 def _scale_constants(graph: gs.Graph, node: gs.Node, channels: Channels, factor: Vector) -> None:
@@ -62,11 +63,10 @@ def _scale_constants(graph: gs.Graph, node: gs.Node, channels: Channels, factor:
     along = factor.reshape(-1, *[1] * (channels.from_right - 1))
     for index, tensor in enumerate(node.inputs):
         if is_constant(tensor):
-            _scale(graph, node, index, lambda values: values * along)
+            _scale(graph, node, index, along)
 
 
-def _scale(graph: gs.Graph, node: gs.Node, index: int, scaled: Callable[[Vector], Vector]) -> None:
-    """A new constant in place of an old one, which keeps its name if nobody else reads it."""
+def _scale(graph: gs.Graph, node: gs.Node, index: int, factor: Vector) -> None:
+    """A constant input becomes its product with the factor."""
     old = node.inputs[index]
-    name = old.name if len(old.outputs) == 1 else Names(graph).fresh(f"{node.name}/{old.name}")
-    give(node, index, scaled(np.asarray(old.values, np.float64)).astype(old.dtype), name)
+    NewConstants(node, graph).setting(index, np.asarray(old.values, np.float64) * factor, old.dtype, "constant").made()

@@ -17,7 +17,7 @@ import onnx
 from onnxq.arrays import Vector
 from onnxq.biases.analytic import analytic
 from onnxq.biases.measured import measured
-from onnxq.biases.where import Biased, bias_of, biased, set_bias
+from onnxq.biases.where import Biased, Finding, bias_of, biased, set_bias
 from onnxq.data.batches import Batch
 from onnxq.errors import Declined, ModelError, RecipeError
 from onnxq.graph import Names
@@ -58,11 +58,7 @@ class CorrectBias:
         plain = {name: workspace.uncorrected.get(name, bias_of(layer)) for name, layer in layers.items()}
         reference, quantized = with_biases(workspace, plain).model(), simulated(workspace, plain)
         try:
-            if self.method == "analytic":
-                found = analytic(workspace, layers)
-            else:
-                feeds = [batch.feeds for batch in fitting]
-                found = measured(reference, quantized, layers, feeds, workspace.progress)
+            found = self._findings(workspace, reference, quantized, layers, fitting)
             shifted = {name: plain[name] + one.shift for name, one in found.items() if one.shift is not None}
             if not self._helps(workspace, reference, quantized, {**plain, **shifted}, len(shifted), judging):
                 found, shifted = {}, {}
@@ -77,6 +73,19 @@ class CorrectBias:
         corrected = {**workspace.uncorrected, **shifted}
         workspace.uncorrected = {name: plain[name] for name in shifted}
         return sum(set_bias(names, layers[name], {**plain, **shifted}[name]) for name in corrected) > 0
+
+    def _findings(
+        self,
+        workspace: Workspace,
+        reference: onnx.ModelProto,
+        quantized: onnx.ModelProto,
+        layers: Mapping[str, Biased],
+        fitting: Sequence[Batch],
+    ) -> dict[str, Finding]:
+        """By layer, what its bias should be changed by."""
+        if self.method == "analytic":
+            return analytic(workspace, layers)
+        return measured(reference, quantized, layers, [batch.feeds for batch in fitting], workspace.progress)
 
     def _layers(self, workspace: Workspace) -> dict[str, Biased]:
         """By the name of the node that has the bias."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from onnxq import Options, quantize
@@ -16,7 +16,7 @@ from onnxq.passes import DropIdle, EqualizeChannels, FoldBatchNorm, FoldConstant
 from onnxq.proof import Proof, rewrite
 from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, changes_nothing, normal, ops, parse, reads, run, scaled, workspace
-from onnxq.workspace import Workspace
+from onnxq.workspace import TOLERANCE, Workspace
 from random_graphs import Network, networks
 
 STEP = EqualizeChannels()
@@ -267,6 +267,16 @@ FOLDS = (FoldConstants(), DropIdle(), FoldBatchNorm())
 STEPS = st.builds(EqualizeChannels, gain_db=st.sampled_from([0.1, 1.0]))
 
 
+def _steady(space: Workspace, proof: Proof) -> bool:
+    """Whether float32 can tell what the network computes: it hardly matters that its inputs are rounded."""
+    nudged = space.model()
+    for node in nudged.graph.node:
+        node.input[:] = ["nudged" if name == "x" else name for name in node.input]
+    nudged.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1 + 2**-20, np.float32), "nudge"))
+    nudged.graph.node.insert(0, onnx.helper.make_node("Mul", ["x", "nudge"], ["nudged"]))
+    return proof.objection(nudged, TOLERANCE / 4) is None
+
+
 def test_random_networks_keep_their_function_and_are_equalized_once() -> None:
     found = []
 
@@ -277,6 +287,7 @@ def test_random_networks_keep_their_function_and_are_equalized_once() -> None:
         for fold in FOLDS:
             fold(space)
         before, proof = run(space, x=x), Proof(space.model(), space.samples)
+        assume(_steady(space, proof))
         found.append(step(space))
         onnx.checker.check_model(space.model(), full_check=True)
         assert proof.objection(space.model(), step.tolerance) is None

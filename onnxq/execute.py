@@ -1,18 +1,13 @@
-"""Run a graph with onnxruntime, watching tensors, batch by batch."""
+"""Run a graph with onnxruntime."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
 import onnx
 
 from onnxq.errors import ModelError
 from onnxq.inputs import Array
-from onnxq.samples import Batch, Samples
-from onnxq.statistics import TensorStatistics
-
-BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
-LARGEST_BATCH = 32
+from onnxq.samples import Batch
 
 
 class Session:
@@ -74,39 +69,6 @@ def returning(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto
         del watched.graph.output[:]
         watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
     return watched
-
-
-def watch(
-    model: onnx.ModelProto,
-    tensors: Iterable[str],
-    samples: Samples,
-    *,
-    batch: int | None = None,
-    histogram: bool = True,
-    step: Callable[[int], None] = lambda done: None,
-) -> dict[str, TensorStatistics]:
-    """Statistics of ``tensors`` over all samples, in one pass and in memory that does not grow with their number.
-
-    ``batch=None`` chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done.
-    """
-    names = sorted(set(tensors))
-    session = Session(returning(model, names))
-    size = batch or _choose_batch(session, samples, names)
-    found: dict[str, TensorStatistics] = {}
-    for part in samples.batches(size):
-        seen = {**part.feeds, **session.run(part.feeds)}
-        for name in names:
-            fresh = TensorStatistics.of(real_samples(seen[name], part).astype(np.float32, copy=False), histogram)
-            found[name] = found[name].merge(fresh) if name in found else fresh
-        step(part.start + part.count)
-    return found
-
-
-def _choose_batch(session: Session, samples: Samples, names: list[str]) -> int:
-    first = next(iter(samples.batches(1)))
-    seen = {**first.feeds, **session.run(first.feeds)}
-    weight = sum(seen[name].nbytes for name in names) or 1
-    return max(1, min(LARGEST_BATCH, BATCH_BYTES // weight))
 
 
 def real_samples(array: Array, part: Batch) -> Array:

@@ -28,10 +28,9 @@ class TensorStatistics:
     @staticmethod
     def of(array: NDArray[np.float32], histogram: bool = True) -> "TensorStatistics":
         """The statistics of one float32 array of any shape."""
-        if array.size == 0:
-            return TensorStatistics(np.inf, -np.inf, np.zeros(BUCKETS, np.int64) if histogram else None)
-        counts = _count(array) if histogram else None
-        return TensorStatistics(float(array.min()), float(array.max()), counts)
+        count = Count(histogram)
+        count.add(array, len(array) if array.ndim else 1)
+        return count.kept()
 
     def merge(self, other: "TensorStatistics") -> "TensorStatistics":
         """The statistics of both sets of values together."""
@@ -60,11 +59,41 @@ class TensorStatistics:
         return np.clip(values[seen], self.low, self.high), counts[seen]
 
 
-def _count(array: NDArray[np.float32]) -> NDArray[np.int64]:
+class Count:
+    """Collects the statistics of a tensor that is shown a part at a time."""
+
+    def __init__(self, histogram: bool = True) -> None:
+        self._low, self._high = np.float32(np.inf), np.float32(-np.inf)
+        self._counts = np.zeros(BUCKETS, np.int64) if histogram else None
+        self._waiting: list[NDArray[np.uint16]] = []  # a count has 65536 buckets to go through, however few the values
+
+    def add(self, array: NDArray[np.float32], samples: int) -> None:
+        """The values of so many ``samples``."""
+        if array.size == 0:
+            return
+        self._low, self._high = np.minimum(self._low, array.min()), np.maximum(self._high, array.max())
+        if self._counts is not None:
+            self._waiting.append(_counted(array))
+            if sum(part.size for part in self._waiting) >= BUCKETS:
+                self._count()
+
+    def kept(self) -> TensorStatistics:
+        """What all parts together had."""
+        self._count()
+        return TensorStatistics(float(self._low), float(self._high), self._counts)
+
+    def _count(self) -> None:
+        if self._counts is not None and self._waiting:
+            self._counts = self._counts + np.bincount(np.concatenate(self._waiting), minlength=BUCKETS)
+            self._waiting = []
+
+
+def _counted(array: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """The buckets of the values that are counted."""
     rows = np.ascontiguousarray(array, np.dtype("<f4")).reshape(len(array) if array.ndim else 1, -1)
     # The step is odd, so that it meets every column of an image; it does not depend on the batch.
     step = 1 if rows.shape[1] <= ROW else -(-rows.shape[1] // ROW) | 1
-    return np.bincount(rows.view("<u2")[:, 1 :: 2 * step].reshape(-1), minlength=BUCKETS)
+    return rows.view("<u2")[:, 1 :: 2 * step].reshape(-1).copy()
 
 
 @cache

@@ -8,12 +8,12 @@ import numpy as np
 
 from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of
 from onnxq.errors import DataError, RecipeError
-from onnxq.execute import watch
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
 from onnxq.scheme import QParams, Range, held, qparams, same_grid
 from onnxq.statistics import TensorStatistics
+from onnxq.watching import Values, watch
 from onnxq.workspace import Workspace
 
 
@@ -66,10 +66,9 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> No
     total = workspace.samples.count
     found = watch(
         workspace.model(),
-        {*missing, *inputs},
+        {name: Values(name, histogram) for name in sorted({*missing, *inputs})},
         workspace.samples,
         batch=workspace.batch,
-        histogram=histogram,
         step=lambda done: workspace.progress("calibrate", done, total),
     )
     if inputs and not any(found[name].excited for name in inputs):

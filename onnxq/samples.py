@@ -8,13 +8,13 @@ Data is read a little at a time, as often as asked, and every batch is checked b
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from onnxq.data.arrays import Held
-from onnxq.data.batches import Batch, Piece, rebatch
+from onnxq.data.batches import Batch, Piece, by_shard, rebatch, within
 from onnxq.data.chunks import Chunk, Source
 from onnxq.data.feeds import pieces
 from onnxq.data.random_data import random_source
@@ -24,7 +24,10 @@ from onnxq.errors import DataError
 from onnxq.inputs import Array, InputSpec, batch_axis, input_specs
 from onnxq.preprocess import Preprocessing
 
-__all__ = ["Batch", "Data", "InputSpec", "Samples", "input_specs", "open_samples"]
+__all__ = ["SHARD", "Batch", "Data", "InputSpec", "Samples", "input_specs", "open_samples"]
+
+SHARD = 64  # samples: enough for what is done once a shard to cost little, few enough to occupy many workers
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -35,12 +38,21 @@ class Samples:
     inputs: tuple[InputSpec, ...]
     preprocessing: Preprocessing | None = None
     limit: int | None = None
+    span: tuple[int, int] | None = None  # of all these, from which number up to which
 
     @property
     def count(self) -> int | None:
         """The number of samples; None where only reading would tell."""
         known = self.source.count
+        if known is not None and self.span is not None:
+            return self.span[1] - self.span[0]
         return known if known is None or self.limit is None else min(known, self.limit)
+
+    @property
+    def shard(self) -> int:
+        """The number of samples in a shard: as many for any batch, but whole batches where the model fixes theirs."""
+        fixed = batch_axis(self.inputs).fixed or 1
+        return -(-SHARD // fixed) * fixed
 
     @property
     def labels_known(self) -> bool | None:
@@ -57,13 +69,23 @@ class Samples:
             said = f"the first {self.limit} of {known} samples"
         else:
             said = "1 sample" if known == 1 else f"{known} samples"
+        if self.span is not None:
+            said = f"{self.span[0]} to {self.span[1]} of {said}"
         return f"{self.source.description}, {said}"
 
     def take(self, n: int) -> "Samples":
         """The first ``n`` samples, or all where there are fewer. Raises DataError when ``n`` is below 1."""
         if n < 1:
             raise DataError(f"{n} samples asked for (--samples, limit=); at least 1 is needed.")
+        if self.span is not None:
+            return self.part(self.span[0], self.span[0] + n)
         return replace(self, limit=n if self.limit is None else min(n, self.limit))
+
+    def part(self, start: int, stop: int) -> "Samples":
+        """Samples ``start`` to ``stop``, as far as there are such; they keep their numbers."""
+        first, *ends = self.span or (0,)
+        end = min(bound for bound in (stop, *ends, self.limit, self.source.count) if bound is not None)
+        return replace(self, span=(min(max(first, start), end), end))
 
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """The samples in order, ``size`` (1 by default) at a time, from the first at every call.
@@ -71,19 +93,41 @@ class Samples:
         A model of fixed batch size gets batches of that size, the last one filled; feeds that are whole by
         themselves come one by one. Raises DataError when the data does not fit, is not finite, or is empty.
         """
+        yield from self._some(self._rebatch(self._pieces(), size))
+
+    def shards(self, size: int | None = None) -> Iterator[Iterator[Batch]]:
+        """The batches of one shard after another, as those of ``part`` for each shard would be, but read once.
+
+        A shard is to be gone through before the next is asked for. Raises as ``batches`` does.
+        """
+        yield from self._some(self._rebatch(some, size) for some in by_shard(self._pieces(), self.shard))
+
+    def _rebatch(self, some: Iterable[Piece], size: int | None) -> Iterator[Batch]:
         if size is not None and size < 1:
             raise DataError(f"a batch size of {size} was asked for; at least 1 is needed.")
         fixed = batch_axis(self.inputs).fixed
+        return rebatch(some, fixed or size or 1, fill=fixed is not None)
+
+    def _some(self, given: Iterable[T]) -> Iterator[T]:
         empty = True
-        for batch in rebatch(self._pieces(), fixed or size or 1, fill=fixed is not None):
+        for one in given:
             empty = False
-            yield batch
+            yield one
         if empty:
             raise DataError(f"{self.source.description}: gave 0 samples. Give at least one.")
 
     def _pieces(self) -> Iterator[Piece]:
-        start, labelled = 0, self.source.labelled
-        for chunk in self.source.chunks():
+        if self.span is None:
+            return self._fitting(self.source, 0)
+        part = self.source.part(*self.span)
+        if part is not None:
+            return self._fitting(part, self.span[0])
+        return within(self._fitting(self.source, 0), *self.span)
+
+    def _fitting(self, source: Source, start: int) -> Iterator[Piece]:
+        """What ``source`` gives, checked; its first sample is number ``start`` of all."""
+        labelled = self.source.labelled
+        for chunk in source.chunks():
             some = chunk if self.limit is None else chunk.first(self.limit - start)
             labelled = _agreed(some, labelled)
             yield from pieces(some, self.inputs, self.preprocessing, start)

@@ -1,15 +1,16 @@
 """Watch tensors while a graph runs, batch by batch: what is kept of each is small, and merges."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from onnxq.execute import Session, real_samples, returning
-from onnxq.samples import Samples
+from onnxq.inputs import Array
+from onnxq.samples import Batch, Samples
 from onnxq.statistics import Count, TensorStatistics
 
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
@@ -70,22 +71,49 @@ def watch(
 ) -> dict[Key, Any]:
     """What the ``watchers`` keep of all samples, in one pass, and in memory that does not grow with their number.
 
-    ``batch=None`` chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done.
+    Every shard of the samples is watched by itself, and what is kept of it is merged with what is kept of all before
+    it: always in this order, so that sums of floats are the same wherever the shards were watched. ``batch=None``
+    chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done.
     """
-    names = sorted({watcher.tensor for watcher in watchers.values()})
-    session = Session(returning(model, names))
-    found = {key: (watcher.tensor, watcher.begin()) for key, watcher in watchers.items()}
-    for part in samples.batches(batch or _choose_batch(session, samples, names)):
-        seen = {**part.feeds, **session.run(part.feeds)}
-        arrays = {name: real_samples(seen[name], part).astype(np.float32, copy=False) for name in names}
-        for tensor, accumulator in found.values():
-            accumulator.add(arrays[tensor], part.count)
-        step(part.start + part.count)
-    return {key: accumulator.kept() for key, (_, accumulator) in found.items()}
+    watching = Watching(model, watchers)
+    size = batch or watching.batch(samples)
+    return folded(watching.shard(batches, step) for batches in samples.shards(size))
 
 
-def _choose_batch(session: Session, samples: Samples, names: list[str]) -> int:
-    first = next(iter(samples.batches(1)))
-    seen = {**first.feeds, **session.run(first.feeds)}
-    weight = sum(seen[name].nbytes for name in names) or 1
-    return max(1, min(LARGEST_BATCH, BATCH_BYTES // weight))
+class Watching(Generic[Key]):
+    """A model that runs, and what is to be kept of its tensors: it watches one shard after another."""
+
+    def __init__(self, model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]]) -> None:
+        self._watchers = watchers
+        self._names = sorted({watcher.tensor for watcher in watchers.values()})
+        self._session = Session(returning(model, self._names))
+
+    def batch(self, samples: Samples) -> int:
+        """A batch whose watched tensors weigh little."""
+        weight = sum(array.nbytes for array in self._seen(next(iter(samples.batches(1)))).values()) or 1
+        return max(1, min(LARGEST_BATCH, BATCH_BYTES // weight))
+
+    def shard(self, batches: Iterable[Batch], step: Callable[[int], None] = lambda done: None) -> dict[Key, Any]:
+        """What is kept of one shard."""
+        found = {key: (watcher.tensor, watcher.begin()) for key, watcher in self._watchers.items()}
+        for part in batches:
+            seen = self._seen(part)
+            arrays = {name: real_samples(seen[name], part).astype(np.float32, copy=False) for name in self._names}
+            for tensor, accumulator in found.values():
+                accumulator.add(arrays[tensor], part.count)
+            step(part.start + part.count)
+        return {key: accumulator.kept() for key, (_, accumulator) in found.items()}
+
+    def _seen(self, part: Batch) -> dict[str, Array]:
+        made = {**part.feeds, **self._session.run(part.feeds)}
+        return {name: made[name] for name in self._names}
+
+
+def folded(shards: Iterable[dict[Key, Any]]) -> dict[Key, Any]:
+    """What is kept of all ``shards``, merged from the first to the last."""
+    total: dict[Key, Any] = {}
+    for found in shards:
+        for key in list(found):  # one after the other, so that no third of anything is held for long
+            kept = found.pop(key)
+            total[key] = total[key].merge(kept) if key in total else kept
+    return total

@@ -79,8 +79,9 @@ class Extremes:
         if len(lows) > self.ROOM:
             self._known = self._known.merge(SampleExtremes.of(np.stack([lows, highs], axis=1)))
             return
-        self._waiting[self._used : self._used + len(lows)] = np.stack([lows, highs], axis=1)
-        self._used += len(lows)
+        end = self._used + len(lows)
+        self._waiting[self._used : end, 0], self._waiting[self._used : end, 1] = lows, highs
+        self._used = end
 
     def kept(self) -> SampleExtremes:
         """Those of all samples together."""

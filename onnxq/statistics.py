@@ -17,7 +17,7 @@ from onnxq.sample_extremes import Extremes, SampleExtremes
 Counts = NDArray[np.uint32] | NDArray[np.int64]
 BUCKETS = 2**16
 ROW = 2**13  # values of one sample that are counted; of larger tensors, every n-th
-ROOM = 2**13  # values that wait: a count goes through all buckets, however few the values
+MOST = 2**32 - 1  # that a count of 32 bits holds
 FINITE = (np.arange(BUCKETS) & 0x7F80) != 0x7F80  # a full exponent is infinity or NaN
 
 
@@ -40,7 +40,9 @@ class TensorStatistics:
 
     def merge(self, later: "TensorStatistics") -> "TensorStatistics":
         """The statistics of these samples and the ``later`` ones together."""
-        counts = None if self.counts is None or later.counts is None else _total(self.counts, later.counts)
+        counts = None
+        if self.counts is not None and later.counts is not None:
+            counts = _narrowest(np.add(self.counts, later.counts, dtype=np.int64))
         samples = None if self.samples is None or later.samples is None else self.samples.merge(later.samples)
         # NaN must survive the merge, whichever side it is on.
         low, high = np.minimum(self.low, later.low), np.maximum(self.high, later.high)
@@ -64,6 +66,12 @@ class TensorStatistics:
         seen = counts > 0
         return np.clip(values[seen], self.low, self.high), counts[seen]
 
+    def each(self) -> SampleExtremes:
+        """The extremes of every sample."""
+        if self.samples is None:
+            raise ValueError("the extremes of single samples were not collected")
+        return self.samples
+
 
 class Count:
     """Collects the statistics of a tensor that is shown a part at a time."""
@@ -72,8 +80,7 @@ class Count:
         self._low, self._high = np.float32(np.inf), np.float32(-np.inf)
         self._samples = Extremes()
         self._counts: Counts | None = np.zeros(BUCKETS, np.uint32) if histogram else None
-        self._waiting = np.zeros(ROOM if histogram else 0, np.uint16)
-        self._used = 0
+        self._counted = 0
 
     def add(self, array: NDArray[np.float32], samples: int) -> None:
         """The values of so many ``samples``."""
@@ -83,35 +90,33 @@ class Count:
         self._low, self._high = np.minimum(self._low, lows.min()), np.maximum(self._high, highs.max())
         self._samples.add(lows, highs)
         if self._counts is not None:
-            self._counts = self._counted(self._counts, _buckets(array))
+            self._count(self._counts, _buckets(array))
 
     def kept(self) -> TensorStatistics:
         """What all parts together had."""
-        counts = self._counts
-        if counts is not None:
-            counts = _total(counts, np.bincount(self._waiting[: self._used], minlength=BUCKETS))
+        counts = None if self._counts is None else _narrowest(self._counts)
         return TensorStatistics(float(self._low), float(self._high), counts, self._samples.kept())
 
-    def _counted(self, counts: Counts, buckets: NDArray[np.uint16]) -> Counts:
-        if self._used + buckets.size <= ROOM:
-            self._waiting[self._used : self._used + buckets.size] = buckets
-            self._used += buckets.size
-            return counts
-        found = np.concatenate([self._waiting[: self._used], buckets])
-        self._used = 0
-        return _total(counts, np.bincount(found, minlength=BUCKETS))
+    def _count(self, counts: Counts, buckets: NDArray[np.uint16]) -> None:
+        self._counted += buckets.size
+        if self._counted > MOST:  # one of them might overflow
+            self._counts = counts = counts.astype(np.int64, copy=False)
+        np.add.at(counts, buckets, counts.dtype.type(1))  # which is fast only if it has the same type
 
 
 def _extremes(array: NDArray[np.float32], samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Of each sample: of its rows, or of all together where rows do not tell which sample they are of."""
-    shared = array.ndim == 0 or len(array) % samples > 0
-    rows = array.reshape(1 if shared else samples, -1)
-    return np.broadcast_to(rows.min(axis=1), samples), np.broadcast_to(rows.max(axis=1), samples)
+    if array.ndim == 0 or len(array) % samples:
+        return np.full(samples, array.min()), np.full(samples, array.max())
+    rows = array.reshape(samples, -1)
+    return rows.min(axis=1), rows.max(axis=1)
 
 
-def _total(one: Counts, other: Counts) -> Counts:
-    total = np.add(one, other, dtype=np.int64)
-    return total.astype(np.uint32) if total.max() <= np.iinfo(np.uint32).max else total
+def _narrowest(counts: Counts) -> Counts:
+    """A copy, in 32 bits if they hold it."""
+    if counts.max() <= MOST:
+        return counts.astype(np.uint32)
+    return counts.astype(np.int64)
 
 
 def _buckets(array: NDArray[np.float32]) -> NDArray[np.uint16]:

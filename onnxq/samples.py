@@ -32,13 +32,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Samples:
-    """Data that fits a model's inputs; nothing is read before ``batches``."""
+    """Data that fits a model's inputs; nothing is read before ``batches``.
+
+    The first sample of ``source`` is number ``begin`` of all the data there is. The first ``limit`` of its samples are
+    meant, and with a ``span`` only those from its first number up to its second.
+    """
 
     source: Source
     inputs: tuple[InputSpec, ...]
     preprocessing: Preprocessing | None = None
     limit: int | None = None
-    span: tuple[int, int] | None = None  # of all these, from which number up to which
+    begin: int = 0
+    span: tuple[int, int] | None = None
 
     @property
     def count(self) -> int | None:
@@ -69,8 +74,6 @@ class Samples:
             said = f"the first {self.limit} of {known} samples"
         else:
             said = "1 sample" if known == 1 else f"{known} samples"
-        if self.span is not None:
-            said = f"{self.span[0]} to {self.span[1]} of {said}"
         return f"{self.source.description}, {said}"
 
     def take(self, n: int) -> "Samples":
@@ -82,10 +85,18 @@ class Samples:
         return replace(self, limit=n if self.limit is None else min(n, self.limit))
 
     def part(self, start: int, stop: int) -> "Samples":
-        """Samples ``start`` to ``stop``, as far as there are such; they keep their numbers."""
-        first, *ends = self.span or (0,)
-        end = min(bound for bound in (stop, *ends, self.limit, self.source.count) if bound is not None)
-        return replace(self, span=(min(max(first, start), end), end))
+        """Samples ``start`` to ``stop``, as far as there are such; they keep their numbers.
+
+        Its source has no others where that can be: then ``span`` is None, and nothing before ``start`` is read.
+        """
+        first, *ends = self.span or (self.begin,)
+        ends += [self.begin + n for n in (self.limit, self.source.count) if n is not None]
+        end = min([stop, *ends])
+        first = min(max(first, start), end)
+        source = self.source.part(first - self.begin, end - self.begin)
+        if source is None:
+            return replace(self, span=(first, end))
+        return replace(self, source=source, begin=first, limit=None)
 
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """The samples in order, ``size`` (1 by default) at a time, from the first at every call.
@@ -117,22 +128,16 @@ class Samples:
             raise DataError(f"{self.source.description}: gave 0 samples. Give at least one.")
 
     def _pieces(self) -> Iterator[Piece]:
-        if self.span is None:
-            return self._fitting(self.source, 0)
-        part = self.source.part(*self.span)
-        if part is not None:
-            return self._fitting(part, self.span[0])
-        return within(self._fitting(self.source, 0), *self.span)
+        return self._fitting() if self.span is None else within(self._fitting(), *self.span)
 
-    def _fitting(self, source: Source, start: int) -> Iterator[Piece]:
-        """What ``source`` gives, checked; its first sample is number ``start`` of all."""
-        labelled = self.source.labelled
-        for chunk in source.chunks():
-            some = chunk if self.limit is None else chunk.first(self.limit - start)
+    def _fitting(self) -> Iterator[Piece]:
+        start, labelled = self.begin, self.source.labelled
+        for chunk in self.source.chunks():
+            some = chunk if self.limit is None else chunk.first(self.begin + self.limit - start)
             labelled = _agreed(some, labelled)
             yield from pieces(some, self.inputs, self.preprocessing, start)
             start += some.count
-            if start == self.limit:
+            if self.limit is not None and start == self.begin + self.limit:
                 return
 
 

@@ -1,8 +1,10 @@
 """Watch tensors while a graph runs, batch by batch: what is kept of each is small, and merges."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, Self, TypeVar
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import onnx
@@ -13,8 +15,12 @@ from onnxq.inputs import Array
 from onnxq.samples import Batch, Samples
 from onnxq.statistics import Count, TensorStatistics
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
+THREADS = 1  # of a session on a cluster: some sums depend on their number, and workers need not have as many
 
 
 class Mergeable(Protocol):
@@ -68,25 +74,35 @@ def watch(
     *,
     batch: int | None = None,
     step: Callable[[int], None] = lambda done: None,
+    cluster: "str | Client | None" = None,
+    tell: Callable[[str], None] = lambda reason: None,
 ) -> dict[Key, Any]:
     """What the ``watchers`` keep of all samples, in one pass, and in memory that does not grow with their number.
 
     Every shard of the samples is watched by itself, and what is kept of it is merged with what is kept of all before
     it: always in this order, so that sums of floats are the same wherever the shards were watched. ``batch=None``
-    chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done.
+    chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done. Of a
+    ``cluster``, by its scheduler's address, the workers watch; ``tell`` is told what the user should know of them.
     """
-    watching = Watching(model, watchers)
+    watching = Watching(model, watchers, None if cluster is None else THREADS)
     size = batch or watching.batch(samples)
-    return folded(watching.shard(batches, step) for batches in samples.shards(size))
+    if cluster is None:
+        return folded(watching.shard(batches, step) for batches in samples.shards(size))
+    from onnxq.cluster.coordinator import spread
+
+    with closing(spread(cluster, watching, samples, size, step=step, tell=tell)) as shards:  # at an error too
+        return folded(shards)
 
 
 class Watching(Generic[Key]):
     """A model that runs, and what is to be kept of its tensors: it watches one shard after another."""
 
-    def __init__(self, model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]]) -> None:
-        self._watchers = watchers
+    def __init__(
+        self, model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]], threads: int | None = None
+    ) -> None:
+        self.model, self.watchers = model, watchers
         self._names = sorted({watcher.tensor for watcher in watchers.values()})
-        self._session = Session(returning(model, self._names))
+        self._session = Session(returning(model, self._names), threads=threads)
 
     def batch(self, samples: Samples) -> int:
         """A batch whose watched tensors weigh little."""
@@ -95,7 +111,7 @@ class Watching(Generic[Key]):
 
     def shard(self, batches: Iterable[Batch], step: Callable[[int], None] = lambda done: None) -> dict[Key, Any]:
         """What is kept of one shard."""
-        found = {key: (watcher.tensor, watcher.begin()) for key, watcher in self._watchers.items()}
+        found = {key: (watcher.tensor, watcher.begin()) for key, watcher in self.watchers.items()}
         for part in batches:
             seen = self._seen(part)
             arrays = {name: real_samples(seen[name], part).astype(np.float32, copy=False) for name in self._names}
@@ -103,6 +119,13 @@ class Watching(Generic[Key]):
                 accumulator.add(arrays[tensor], part.count)
             step(part.start + part.count)
         return {key: accumulator.kept() for key, (_, accumulator) in found.items()}
+
+    def digest(self, part: Batch) -> str:
+        """Of the watched tensors' bytes: the same wherever they are computed alike to the last bit."""
+        found = sha256()
+        for array in self._seen(part).values():
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
 
     def _seen(self, part: Batch) -> dict[str, Array]:
         made = {**part.feeds, **self._session.run(part.feeds)}

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 AHEAD = 4  # shards for each thread of the workers, so that none waits for the one whose turn it is
 IN_FLIGHT = 2**30  # bytes of samples, where workers do not read them themselves
 PATIENCE = 60  # seconds without an answer, until the cluster is asked whether it has workers
+GONE = (OSError, RuntimeError)  # what Dask raises while it tries to reach a scheduler again, and when it has given up
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Line:
     """Parcels that are watched at the station of that name, on whatever worker."""
 
     def __init__(self, client: "Client", station: str) -> None:
-        self._client, self._station = client, station
+        self._client, self._station, self._address = client, station, client.scheduler.address
         self._waiting: deque[Parcel] = deque()
 
     def through(self, shards: Iterable[Shard]) -> Iterator[tuple[Parcel, Watched]]:
@@ -46,7 +48,8 @@ class Line:
 
     def stop(self) -> None:
         """Nobody waits for the rest."""
-        self._client.cancel([parcel.future for parcel in self._waiting])
+        with suppress(*GONE):
+            self._client.cancel([parcel.future for parcel in self._waiting])
 
     def _send(self, shard: Shard) -> None:
         import dask
@@ -60,8 +63,7 @@ class Line:
     def _full(self) -> bool:
         if sum(parcel.weight for parcel in self._waiting) >= IN_FLIGHT:
             return True
-        threads: int = sum(self._client.nthreads().values())
-        return len(self._waiting) >= AHEAD * max(1, threads)
+        return len(self._waiting) >= AHEAD * max(1, self._threads())
 
     def _take(self) -> tuple[Parcel, Watched]:
         parcel = self._waiting[0]
@@ -71,7 +73,7 @@ class Line:
     def _result(self, parcel: Parcel) -> bytes:
         from distributed import CancelledError, KilledWorker
 
-        where, address = f"samples {parcel.start} to {parcel.stop - 1}", self._client.scheduler.address
+        where = f"samples {parcel.start} to {parcel.stop - 1}"
         while True:
             try:
                 found: bytes = parcel.future.result(timeout=PATIENCE)
@@ -84,18 +86,27 @@ class Line:
                     "their logs may tell why. Give workers more memory, choose a smaller --batch, or leave these out."
                 ) from error
             except CancelledError as error:
-                raise ClusterError(
-                    f"{where}: the scheduler at {address} is gone, or dropped them. Start again."
-                ) from error
+                raise self._lost() from error
             except Exception as error:  # a user's own code may raise anything
                 if isinstance(error, TimeoutError) and not parcel.future.done():
-                    self._ask_for_workers(address)
+                    self._ask_for_workers()
                     continue
+                if self._client.status != "running":
+                    raise self._lost() from error
                 said = f"{type(error).__name__}: {error}"
                 raise ClusterError(f"{where}: a worker failed with {said}. Its log has the whole story.") from error
 
-    def _ask_for_workers(self, address: str) -> None:
-        if not self._client.nthreads():
-            raise ClusterError(
-                f"the scheduler at {address} has no workers any more. Start some with: dask worker {address}"
-            )
+    def _ask_for_workers(self) -> None:
+        if not self._threads():
+            reason = f"the scheduler at {self._address} has no workers any more"
+            raise ClusterError(f"{reason}. Start some with: dask worker {self._address}")
+
+    def _threads(self) -> int:
+        """Of all workers that there are now."""
+        try:
+            return sum(self._client.nthreads().values())
+        except GONE as error:
+            raise self._lost() from error
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(f"the scheduler at {self._address} is gone, and the work with it. Start it and this again.")

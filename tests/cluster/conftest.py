@@ -13,10 +13,11 @@ import pytest
 from distributed import Client
 
 START = 60  # seconds that a process has to begin
+PATIENCE = {"SCHEDULER__ALLOWED_FAILURES": "1", "COMM__TIMEOUTS__CONNECT": "3s"}  # 3 times, and 30 s, for others
 
 
 class Local:
-    """The processes, which log to ``folder``. A task whose worker died is tried once more, not three times."""
+    """The processes, which log to ``folder``."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
@@ -43,7 +44,7 @@ class Local:
         _end(self._processes[:1])
 
     def _dask(self, *words: object) -> None:
-        environment = {**os.environ, "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1"}
+        environment = {**os.environ, **{f"DASK_DISTRIBUTED__{name}": value for name, value in PATIENCE.items()}}
         with (self.folder / "log.txt").open("ab") as log:
             command = [sys.executable, "-m", "dask", *map(str, words)]
             self._processes.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))

@@ -6,7 +6,7 @@ reduced by pooling, which onnxruntime does on the blocked layout that its convol
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -34,22 +34,35 @@ class Outputs:
         return Reduced(**{field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()})
 
 
-def reduce(model: onnx.ModelProto, tensors: Mapping[str, bool], totals: bool) -> dict[str, Outputs]:
-    """Add nodes to ``model`` that reduce those of the ``tensors`` that are large and of known shape; they are named
-    with whether some of their values are asked for too. ``totals``: so that no NaN gets lost. What is added is no
-    output yet."""
+class Wanted(Protocol):
+    """What is wanted of a ``tensor``: its extremes; with ``histogram`` some of its values; with ``nan`` whether it has
+    any."""
+
+    @property
+    def tensor(self) -> str: ...
+
+    @property
+    def histogram(self) -> bool: ...
+
+    @property
+    def nan(self) -> bool: ...
+
+
+def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Outputs]:
+    """Add nodes to ``model`` that reduce those of the tensors that are large and of known shape, by tensor. What they
+    make is no output yet."""
     shapes = _shapes(model.graph)
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     prefix = _unused(makers)
     added: dict[str, Outputs] = {}
-    for tensor, histogram in tensors.items():
-        shape = shapes.get(tensor)
-        if shape is not None and tensor in makers and int(np.prod(shape)) >= LEAST:
+    for one in wanted:
+        shape = shapes.get(one.tensor)
+        if shape is not None and one.tensor in makers and int(np.prod(shape)) >= LEAST:
             kind = _Pools if len(shape) > 2 else _Rows
-            nodes = kind(model, tensor, shape, f"{prefix}{tensor}")
-            wanted = ["high", *["total"] * totals, *["low"] * (makers[tensor] != "Relu"), *["some"] * histogram]
-            names = {field: getattr(nodes, field)() for field in wanted}
-            added[tensor] = Outputs(names, 4 * int(np.prod(shape)))
+            nodes = kind(model, one.tensor, shape, f"{prefix}{one.tensor}")
+            asked = {"high": True, "total": one.nan, "low": makers[one.tensor] != "Relu", "some": one.histogram}
+            names = {field: getattr(nodes, field)() for field, needed in asked.items() if needed}
+            added[one.tensor] = Outputs(names, 4 * int(np.prod(shape)))
     return added
 
 

@@ -61,21 +61,21 @@ def calibrator_of(name: str) -> type[Calibrator]:
 
 def with_options(kind: type[Calibrator], options: Mapping[str, object], name: str) -> Calibrator:
     """The calibrator with its options, which are fields of a dataclass. Raises RecipeError for one it does not have."""
-    if dataclasses.is_dataclass(kind):
-        return validated(kind, options, name)
-    if options:
-        raise RecipeError(
-            f"{name}: takes no options, so {', '.join(options)} cannot be set. Make it a frozen dataclass."
-        )
+    if options and not dataclasses.is_dataclass(kind):
+        given = ", ".join(map(repr, options))
+        raise RecipeError(f"{name}: it is not a dataclass, so it has no options, and {given} cannot be set.")
     try:
-        return kind()
+        return validated(kind, options, name) if dataclasses.is_dataclass(kind) else kind()
+    except RecipeError as error:  # one that the calibrator raises itself knows not what it is called
+        raise RecipeError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
     except Exception as error:  # the user's own code, which may raise anything
-        raise RecipeError(f"{name}: {type(error).__name__}: {error}. It is made without arguments.") from error
+        raise RecipeError(f"{name}: cannot be made: {type(error).__name__}: {error}.") from error
 
 
 def _checked(name: str, found: object) -> type[Calibrator]:
-    missing = [member for member in ("histogram", "range") if not hasattr(found, member)]
-    if not isinstance(found, type) or missing:
-        lacks = f"it has no {missing[0]!r}" if missing else "it is not a class"
-        raise TypeError(f"it is not a calibrator, a class with `histogram` and `range`: {lacks}")
+    lacks = [f"it has no {member!r}" for member in ("histogram", "range") if not hasattr(found, member)]
+    if not isinstance(found, type):
+        lacks = [f"it is a {type(found).__name__}"]
+    if lacks:
+        raise TypeError(f"it is not a calibrator, a class with `histogram` and `range`: {lacks[0]}")
     return cast(type[Calibrator], found)

@@ -26,9 +26,11 @@ class Calibrate:
     name: ClassVar[str] = "calibrate"
 
     def __post_init__(self) -> None:
-        name, _ = self._chosen()
+        name, options = self._chosen()
         if self.percentile is not None and name != "percentile":
             raise RecipeError(f"percentile: the calibrator is {name!r}; it must be 'percentile'")
+        if self.percentile is not None and "percentile" in options:
+            raise RecipeError("percentile: is given twice. Leave out one of them.")
         self.calibrator()
 
     def calibrator(self) -> Calibrator:
@@ -37,8 +39,7 @@ class Calibrate:
         if self.percentile is not None:
             options = {**options, "percentile": self.percentile}
         try:
-            kind = calibrator_of(name)
-            return with_options(kind, options, name)
+            return with_options(calibrator_of(name), options, name)
         except RecipeError as error:
             raise RecipeError(f"activations: {error}") from error
 
@@ -61,6 +62,10 @@ class Calibrate:
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
             through = workspace.plan.activations.get(entry.grid, entry).through
             chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(through or ""))
+            if not (isinstance(chosen, Range) and np.isfinite([chosen.low, chosen.high]).all()):
+                raise RecipeError(
+                    f"{type(calibrator).__name__} chose {chosen} for {tensor!r}; a range has two finite ends"
+                )
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
                 _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]))
@@ -118,16 +123,16 @@ def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatisti
     low, high = float(chosen.low), float(chosen.high)
     if low <= statistics.low and high >= statistics.high:
         return
-    share = "some"
+    share = "some values"
     if statistics.counts is not None:
         values, counts = statistics.histogram()
         outside = counts[(values < low) | (values > high)].sum() / counts.sum()
-        share = f"{100 * outside:.3g} %" if outside else ""
+        share = f"{100 * outside:.3g} % of values" if outside else ""
     if share:
         workspace.ledger.add(
             "clipped",
             "calibrate",
             tensor,
-            f"{share} of values lie outside [{low:.4g}, {high:.4g}] "
+            f"{share} lie outside [{low:.4g}, {high:.4g}] "
             f"and are clipped to it; all lie in [{statistics.low:.4g}, {statistics.high:.4g}]",
         )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -16,6 +16,9 @@ from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams
 from onnxq.statistics import TensorStatistics
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Progress = Callable[[str, int, int | None], None]
 """Told (stage, done, total) as long work goes on; ``total`` is None while it is not known."""
@@ -48,6 +51,7 @@ class Workspace:
     samples: Samples
     backend: Backend
     batch: int | None = None
+    cluster: "str | Client | None" = None  # whose workers watch tensors, or this process
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
     activations: dict[str, QParams] = field(default_factory=dict)

@@ -12,10 +12,12 @@ from onnxq.clock import Clock
 from onnxq.delivery import deliver
 from onnxq.errors import RecipeError
 from onnxq.graph import every_node
+from onnxq.moment_turns import beside_statistics
 from onnxq.passes import Calibrate, CorrectBias, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite, rewrite_all
 from onnxq.result import BackendResult
+from onnxq.second_moments import Moments, SecondMoments
 from onnxq.statistics import TensorStatistics
 from onnxq.workspace import FloatRewrite, Pass, Workspace
 
@@ -123,11 +125,15 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
     watched = {tensor for space in spaces for tensor in space.plan.watched}
+    moments = beside_statistics(spaces, steps[at:])
     known: dict[str, TensorStatistics] = {}
+    summed: dict[SecondMoments, Moments] = {}
     # The graph with most tensors, prepared for its backend, mostly has those of all the others.
     for space in sorted(spaces, key=lambda space: -len(space.graph.nodes)):
-        space.statistics = known
-        collect(space, watched & space.graph.tensors().keys(), calibrate.calibrator().histogram)
+        space.statistics, space.moments = known, summed
+        tensors = space.graph.tensors().keys()
+        here = {watcher for watcher in moments if watcher.tensor in tensors}
+        collect(space, watched & tensors, calibrate.calibrator().histogram, here)
     del steps[:at]
 
 

@@ -15,6 +15,7 @@ from onnxq.normal import Normal
 from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams
+from onnxq.second_moments import Moments, SecondMoments
 from onnxq.statistics import TensorStatistics
 
 Progress = Callable[[str, int, int | None], None]
@@ -50,6 +51,7 @@ class Workspace:
     batch: int | None = None
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
+    moments: dict[SecondMoments, Moments] = field(default_factory=dict)
     activations: dict[str, QParams] = field(default_factory=dict)
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
@@ -72,6 +74,7 @@ class Workspace:
             graph=self.graph.copy(),
             backend=backend,
             statistics=dict(self.statistics),
+            moments=dict(self.moments),
             activations={},
             weights={},
             ledger=self.ledger.copy(),
@@ -91,7 +94,12 @@ class Workspace:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""
         fresh = earlier.fork(self.backend)
         self.graph, self.ledger, self.normals = fresh.graph, fresh.ledger, fresh.normals
-        self.statistics, self.rewritten, self.uncorrected = fresh.statistics, fresh.rewritten, fresh.uncorrected
+        self.statistics, self.moments = fresh.statistics, fresh.moments
+        self.rewritten, self.uncorrected = fresh.rewritten, fresh.uncorrected
+
+    def forget(self) -> None:
+        """Drop what was measured: a tensor may have kept its name and changed its values."""
+        self.statistics, self.moments = {}, {}
 
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""

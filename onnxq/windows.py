@@ -85,8 +85,9 @@ class Windows:
     def _transposed_padding(self, i: int, size: int) -> tuple[int, int]:
         """What is cut off before the output, and the outputs that are left."""
         whole = self.strides[i] * (size - 1) + self.adjusted[i] + self._reach(i)
-        wanted = self.output_shape[i] if self.output_shape else size * self.strides[i]
         if self.output_shape or self.auto_pad.startswith("SAME"):
+            # An image that its stride stretches beyond its kernel gets nothing added, in onnxruntime.
+            wanted = self.output_shape[i] if self.output_shape else min(size * self.strides[i], whole)
             return _before(self.auto_pad, max(whole - wanted, 0)), wanted
         before, after = self.pads[i], self.pads[i + len(self.kernel)]
         return before, whole - before - after

@@ -4,15 +4,16 @@ import dataclasses
 from typing import cast
 
 from onnxq import plugins
+from onnxq.calibrators.auto import Auto
 from onnxq.calibrators.calibrator import Calibrator
 from onnxq.calibrators.minmax import MinMax
 from onnxq.calibrators.mse import Mse
 from onnxq.calibrators.percentile import Percentile
 from onnxq.errors import RecipeError, unknown
 
-CALIBRATORS: dict[str, type[Calibrator]] = {"minmax": MinMax, "mse": Mse, "percentile": Percentile}
+CALIBRATORS: dict[str, type[Calibrator]] = {"auto": Auto, "minmax": MinMax, "mse": Mse, "percentile": Percentile}
 
-__all__ = ["CALIBRATORS", "Calibrator", "MinMax", "Mse", "Percentile", "calibrator_names", "calibrator_of"]
+__all__ = ["CALIBRATORS", "Auto", "Calibrator", "MinMax", "Mse", "Percentile", "calibrator_names", "calibrator_of"]
 
 
 def calibrator_names() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ a beginning ─▶ calibrated, for all backends together ─▶ finished, for ea
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from onnxq.backends.backend import Backend
 from onnxq.clock import Clock
@@ -17,8 +18,8 @@ from onnxq.passes import Calibrate, CorrectBias, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite, rewrite_all
 from onnxq.result import BackendResult
-from onnxq.second_moments import Moments, SecondMoments
 from onnxq.statistics import TensorStatistics
+from onnxq.watching import Watcher
 from onnxq.workspace import FloatRewrite, Pass, Workspace
 
 
@@ -124,16 +125,17 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
         check_order(space, steps[at])
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
-    watched = {tensor for space in spaces for tensor in space.plan.watched}
-    moments = beside_statistics(spaces, steps[at:])
+    wanted = [calibrate.watched(space) for space in spaces]
+    alike = frozenset[str]().union(*(tensors for tensors, _ in wanted))
+    others: set[Watcher[Any]] = {*beside_statistics(spaces, steps[at:])}.union(*(found.values() for _, found in wanted))
     known: dict[str, TensorStatistics] = {}
-    summed: dict[SecondMoments, Moments] = {}
+    kept: dict[Watcher[Any], Any] = {}
     # The graph with most tensors, prepared for its backend, mostly has those of all the others.
     for space in sorted(spaces, key=lambda space: -len(space.graph.nodes)):
-        space.statistics, space.moments = known, summed
+        space.statistics, space.kept = known, kept
         tensors = space.graph.tensors().keys()
-        here = {watcher for watcher in moments if watcher.tensor in tensors}
-        collect(space, watched & tensors, calibrate.calibrator().histogram, here)
+        here = {watcher for watcher in others if watcher.tensor in tensors}
+        collect(space, alike & tensors, calibrate.calibrator().histogram, here)
     del steps[:at]
 
 

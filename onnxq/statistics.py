@@ -6,6 +6,8 @@ result; and every bucket is narrower than 1 % of its values. Of a tensor with mo
 evenly spread part is counted; the extremes are of all. A tensor takes less than 300 kB, however many samples there are.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,6 +17,9 @@ from numpy.typing import NDArray
 from onnxq.sample_extremes import Extremes, SampleExtremes
 
 Counts = NDArray[np.uint32] | NDArray[np.int64]
+Weigh = Callable[[tuple[int, ...]], NDArray[np.int64]]
+"""What each value of a row of some shape counts for."""
+
 BUCKETS = 2**16
 ROW = 2**13  # values of one sample that are counted; of larger tensors, every n-th
 MOST = 2**32 - 1  # that a count of 32 bits holds
@@ -76,11 +81,11 @@ class TensorStatistics:
 class Count:
     """Collects the statistics of a tensor that is shown a part at a time."""
 
-    def __init__(self, histogram: bool = True) -> None:
+    def __init__(self, histogram: bool = True, weigh: Weigh | None = None) -> None:
         self._low, self._high = np.float32(np.inf), np.float32(-np.inf)
         self._samples = Extremes()
         self._counts: Counts | None = np.zeros(BUCKETS, np.uint32) if histogram else None
-        self._counted = 0
+        self._counted, self._weigh = 0, weigh
 
     def add(self, array: NDArray[np.float32], samples: int) -> None:
         """The values of so many ``samples``."""
@@ -90,18 +95,21 @@ class Count:
         self._low, self._high = np.minimum(self._low, lows.min()), np.maximum(self._high, highs.max())
         self._samples.add(lows, highs)
         if self._counts is not None:
-            self._count(self._counts, _buckets(array))
+            weights = None if self._weigh is None else self._weigh(array.shape[1:])[:: _step(array)]
+            self._count(self._counts, _buckets(array), weights)
 
     def kept(self) -> TensorStatistics:
         """What all parts together had."""
         counts = None if self._counts is None else _narrowest(self._counts)
         return TensorStatistics(float(self._low), float(self._high), counts, self._samples.kept())
 
-    def _count(self, counts: Counts, buckets: NDArray[np.uint16]) -> None:
-        self._counted += buckets.size
+    def _count(self, counts: Counts, buckets: NDArray[np.uint16], weights: NDArray[np.int64] | None) -> None:
+        self._counted += buckets.size if weights is None else len(buckets) * int(weights.sum())
         if self._counted > MOST:  # one of them might overflow
             self._counts = counts = counts.astype(np.int64, copy=False)
-        np.add.at(counts, buckets, counts.dtype.type(1))  # which is fast only if it has the same type
+        one = counts.dtype.type(1)  # adding is fast only if it has the same type
+        each = one if weights is None else np.tile(weights.astype(counts.dtype), len(buckets))
+        np.add.at(counts, buckets.reshape(-1), each)
 
 
 def _extremes(array: NDArray[np.float32], samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -120,11 +128,16 @@ def _narrowest(counts: Counts) -> Counts:
 
 
 def _buckets(array: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The buckets of the values that are counted."""
+    """The buckets of the values that are counted, [rows, values]."""
     rows = np.ascontiguousarray(array, np.dtype("<f4")).reshape(len(array) if array.ndim else 1, -1)
-    # The step is odd, so that it meets every column of an image; it does not depend on the batch.
-    step = 1 if rows.shape[1] <= ROW else -(-rows.shape[1] // ROW) | 1
-    return rows.view("<u2")[:, 1 :: 2 * step].reshape(-1)
+    return rows.view("<u2")[:, 1 :: 2 * _step(array)]
+
+
+def _step(array: NDArray[np.float32]) -> int:
+    """Every n-th value of a row is counted. It is odd, so that it meets every column of an image, and does not depend
+    on the batch."""
+    row = math.prod(array.shape[1:])
+    return 1 if row <= ROW else -(-row // ROW) | 1
 
 
 @cache

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnxq.channel_weights import ChannelWeights
 from onnxq.execute import Session, real_samples, returning
 from onnxq.samples import Samples
 from onnxq.statistics import Count, TensorStatistics
@@ -48,13 +49,15 @@ class Watcher(Protocol[Kept]):
 
 @dataclass(frozen=True)
 class Values:
-    """The extremes of a tensor, and how often it has which values."""
+    """The extremes of a tensor, and how often it has which values; each counts with the weight of its channel, if there
+    are ``weights``."""
 
     tensor: str
     histogram: bool = True
+    weights: ChannelWeights | None = None
 
     def begin(self) -> Accumulator[TensorStatistics]:
-        return Count(self.histogram)
+        return Count(self.histogram, None if self.weights is None else self.weights.row)
 
 
 Key = TypeVar("Key")

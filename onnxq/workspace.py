@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -15,8 +15,8 @@ from onnxq.normal import Normal
 from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams
-from onnxq.second_moments import Moments, SecondMoments
 from onnxq.statistics import TensorStatistics
+from onnxq.watching import Kept, Watcher
 
 Progress = Callable[[str, int, int | None], None]
 """Told (stage, done, total) as long work goes on; ``total`` is None while it is not known."""
@@ -51,7 +51,7 @@ class Workspace:
     batch: int | None = None
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
-    moments: dict[SecondMoments, Moments] = field(default_factory=dict)
+    kept: dict[Watcher[Any], Any] = field(default_factory=dict)  # what watchers did, beside the statistics
     activations: dict[str, QParams] = field(default_factory=dict)
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
@@ -74,7 +74,7 @@ class Workspace:
             graph=self.graph.copy(),
             backend=backend,
             statistics=dict(self.statistics),
-            moments=dict(self.moments),
+            kept=dict(self.kept),
             activations={},
             weights={},
             ledger=self.ledger.copy(),
@@ -94,12 +94,17 @@ class Workspace:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""
         fresh = earlier.fork(self.backend)
         self.graph, self.ledger, self.normals = fresh.graph, fresh.ledger, fresh.normals
-        self.statistics, self.moments = fresh.statistics, fresh.moments
+        self.statistics, self.kept = fresh.statistics, fresh.kept
         self.rewritten, self.uncorrected = fresh.rewritten, fresh.uncorrected
+
+    def seen(self, watcher: Watcher[Kept]) -> Kept:
+        """What it kept."""
+        found: Kept = self.kept[watcher]
+        return found
 
     def forget(self) -> None:
         """Drop what was measured: a tensor may have kept its name and changed its values."""
-        self.statistics, self.moments = {}, {}
+        self.statistics, self.kept = {}, {}
 
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""

@@ -7,6 +7,7 @@ ConvTranspose reads input ``(o + pad - t * dilation) / stride`` where that is wh
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -43,10 +44,10 @@ class Windows:
         return self.channels * self.together
 
     def positions(self, shape: tuple[int, ...]) -> int:
-        return shape[0] * math.prod(len(axis) for axis in self._read(shape[2:]))
+        return shape[0] * math.prod(len(axis) for axis in _read(self, shape[2:]))
 
     def take(self, array: Array, positions: Indices) -> Array:
-        read = self._read(array.shape[2:])
+        read = _read(self, array.shape[2:])
         image, position = np.divmod(positions, math.prod(len(axis) for axis in read))
         index = _flat(read, array.shape[2:], position)
         images = array.reshape(*array.shape[:2], -1)
@@ -54,11 +55,8 @@ class Windows:
         found[index == OUTSIDE] = 0
         return np.moveaxis(found, 2, 0).reshape(self.groups, self.size, -1)
 
-    def _read(self, sizes: tuple[int, ...]) -> list[Indices]:
-        """For every axis, the input that each output reads by each tap, [outputs, taps], or OUTSIDE."""
-        return [self._axis(i, size) for i, size in enumerate(sizes)]
-
-    def _axis(self, i: int, size: int) -> Indices:
+    def read(self, i: int, size: int) -> Indices:
+        """The input of an axis of that size that each output reads by each tap, [outputs, taps], or OUTSIDE."""
         stride = self.strides[i]
         before, outputs = self._transposed_padding(i, size) if self.transposed else self._padding(i, size)
         taps = np.arange(self.kernel[i]) * self.dilations[i]
@@ -117,6 +115,11 @@ def windows_of(node: gs.Node) -> Windows:
 
 def _before(auto_pad: str, total: int) -> int:
     return total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
+
+
+@lru_cache(maxsize=512)
+def _read(windows: Windows, sizes: tuple[int, ...]) -> list[Indices]:
+    return [windows.read(i, size) for i, size in enumerate(sizes)]
 
 
 def _flat(read: list[Indices], sizes: tuple[int, ...], positions: Indices) -> Indices:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 import onnx
 
+from onnxq.channel_weights import ChannelWeights
 from onnxq.execute import Session, real_samples, return_from
 from onnxq.inputs import Array
 from onnxq.reductions import HUGE, Outputs, every, makes_nan, reduce
@@ -56,14 +57,16 @@ class Watcher(Protocol[Kept]):
 
 @dataclass(frozen=True)
 class Values:
-    """The extremes of a tensor, and how often it has which values; ``nan``: it may well have NaN, so look for it."""
+    """The extremes of a tensor, and how often it has which values; each counts with the weight of its channel, if there
+    are ``weights``. ``nan``: it may well have NaN, so look for it."""
 
     tensor: str
     histogram: bool = True
+    weights: ChannelWeights | None = None
     nan: bool = False
 
     def begin(self) -> Accumulator[TensorStatistics]:
-        return Count(self.histogram)
+        return Count(self.histogram, None if self.weights is None else self.weights.row)
 
 
 Key = TypeVar("Key")
@@ -163,7 +166,13 @@ def _reduced(
     whole = {watcher.tensor for key, watcher in watchers.items() if key not in alone}
     extended = onnx.ModelProto()
     extended.CopyFrom(model)
-    made = reduce(extended, [watcher for watcher in alone.values() if watcher.tensor not in whole])
+    wanted: dict[str, Values] = {}
+    for watcher in alone.values():
+        if watcher.tensor not in whole:
+            same = wanted.get(watcher.tensor, watcher)
+            histogram, nan = same.histogram or watcher.histogram, same.nan or watcher.nan
+            wanted[watcher.tensor] = Values(watcher.tensor, histogram, nan=nan)
+    made = reduce(extended, wanted.values())
     return extended, {key: made[watcher.tensor] for key, watcher in alone.items() if watcher.tensor in made}
 
 

@@ -1,17 +1,19 @@
 """Watch tensors while a graph runs, batch by batch: what is kept of each is small, and merges."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from onnxq.execute import Session, real_samples, returning
+from onnxq.channel_weights import ChannelWeights
+from onnxq.execute import Session, real_samples, return_from
 from onnxq.inputs import Array
+from onnxq.reductions import HUGE, Outputs, every, makes_nan, reduce
 from onnxq.samples import Batch, Samples
 from onnxq.statistics import Count, TensorStatistics
 
@@ -35,8 +37,9 @@ Kept = TypeVar("Kept", covariant=True, bound=Mergeable)
 class Accumulator(Protocol[Kept]):
     """Is shown a tensor again and again."""
 
-    def add(self, array: NDArray[np.float32], samples: int, /) -> None:
-        """``array`` is the tensor of so many ``samples``, mostly along its first axis."""
+    def add(self, array: Any, samples: int, /) -> None:
+        """``array`` is the tensor of so many ``samples``, float32 and mostly along its first axis; for ``Values``,
+        what was ``Reduced`` of it if it is large."""
 
     def kept(self) -> Kept:
         """What is known from all that was shown."""
@@ -55,16 +58,27 @@ class Watcher(Protocol[Kept]):
 
 @dataclass(frozen=True)
 class Values:
-    """The extremes of a tensor, and how often it has which values."""
+    """The extremes of a tensor, and how often it has which values; each counts with the weight of its channel, if there
+    are ``weights``. ``nan``: it may well have NaN, so look for it."""
 
     tensor: str
     histogram: bool = True
+    weights: ChannelWeights | None = None
+    nan: bool = False
 
     def begin(self) -> Accumulator[TensorStatistics]:
-        return Count(self.histogram)
+        return Count(self.histogram, None if self.weights is None else self.weights.row)
 
 
 Key = TypeVar("Key")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What is known of the first ``done`` samples: the ``total`` of their shards, by watcher."""
+
+    done: int
+    total: Mapping[Any, Any]
 
 
 def watch(
@@ -76,6 +90,8 @@ def watch(
     step: Callable[[int], None] = lambda done: None,
     cluster: "str | Client | None" = None,
     tell: Callable[[str], None] = lambda reason: None,
+    begun: Begun | None = None,
+    keep: Callable[[int, Mapping[Key, Any]], None] = lambda done, total: None,
 ) -> dict[Key, Any]:
     """What the ``watchers`` keep of all samples, in one pass, and in memory that does not grow with their number.
 
@@ -83,15 +99,52 @@ def watch(
     it: always in this order, so that sums of floats are the same wherever the shards were watched. ``batch=None``
     chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done. Of a
     ``cluster``, by its scheduler's address, the workers watch; ``tell`` is told what the user should know of them.
+    What was ``begun`` is gone on with; ``keep`` is told the total so far after every shard.
     """
+    if makes_nan(model.graph):
+        watchers = _looking(watchers)
+
+    kept = _found(model, watchers, samples, batch, step, cluster, tell, begun, keep)
+    looking = _looking(watchers)
+    if looking != watchers and any(isinstance(one, TensorStatistics) and one.reach > HUGE for one in kept.values()):
+        return _found(model, looking, samples, batch, step, cluster, tell, None, keep)
+    return kept
+
+
+def _found(
+    model: onnx.ModelProto,
+    watchers: Mapping[Key, Watcher[Any]],
+    samples: Samples,
+    batch: int | None,
+    step: Callable[[int], None],
+    cluster: "str | Client | None",
+    tell: Callable[[str], None],
+    begun: Begun | None,
+    keep: Callable[[int, Mapping[Key, Any]], None],
+) -> dict[Key, Any]:
+    if begun is not None and begun.done == samples.count:
+        return dict(begun.total)
+    total, rest = ({}, samples) if begun is None else (dict(begun.total), samples.part(begun.done, sys.maxsize))
     watching = Watching(model, watchers, None if cluster is None else THREADS)
-    size = batch or watching.batch(samples)
+    size, done = batch or watching.batch(rest), 0
+
+    def stepped(count: int) -> None:
+        nonlocal done
+        done = count
+        step(done)
+
     if cluster is None:
-        return folded(watching.shard(batches, step) for batches in samples.shards(size))
+        shards = (watching.shard(batches, stepped) for batches in rest.shards(size))
+        return folded(shards, total, lambda: keep(done, total))
     from onnxq.cluster.coordinator import spread
 
-    with closing(spread(cluster, watching, samples, size, step=step, tell=tell)) as shards:  # at an error too
-        return folded(shards)
+    with closing(spread(cluster, watching, rest, size, step=stepped, tell=tell)) as spread_out:  # at an error too
+        return folded(spread_out, total, lambda: keep(done, total))
+
+
+def _looking(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Watcher[Any]]:
+    """The same, looking for NaN."""
+    return {key: replace(one, nan=True) if isinstance(one, Values) else one for key, one in watchers.items()}
 
 
 class Watching(Generic[Key]):
@@ -101,24 +154,30 @@ class Watching(Generic[Key]):
         self, model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]], threads: int | None = None
     ) -> None:
         self.model, self.watchers = model, watchers
-        self._names = sorted({watcher.tensor for watcher in watchers.values()})
-        self._session = Session(returning(model, self._names), threads=threads)
+        watched, self._reduced = _reduced(model, watchers)
+        whole = {watcher.tensor for key, watcher in watchers.items() if key not in self._reduced}
+        self._names = sorted({*whole, *every(self._reduced.values())})
+        return_from(watched, self._names)
+        self._session = Session(watched, threads=threads)
 
     def batch(self, samples: Samples) -> int:
         """A batch whose watched tensors weigh little."""
-        weight = sum(array.nbytes for array in self._seen(next(iter(samples.batches(1)))).values()) or 1
-        return max(1, min(LARGEST_BATCH, BATCH_BYTES // weight))
+        seen = self._seen(next(iter(samples.batches(1))))
+        weight = sum(array.nbytes for array in seen.values()) + sum(made.bytes for made in self._reduced.values())
+        return max(1, min(LARGEST_BATCH, BATCH_BYTES // (weight or 1)))
 
     def shard(self, batches: Iterable[Batch], step: Callable[[int], None] = lambda done: None) -> dict[Key, Any]:
         """What is kept of one shard."""
-        found = {key: (watcher.tensor, watcher.begin()) for key, watcher in self.watchers.items()}
+        found = {key: watcher.begin() for key, watcher in self.watchers.items()}
         for part in batches:
             seen = self._seen(part)
             arrays = {name: real_samples(seen[name], part).astype(np.float32, copy=False) for name in self._names}
-            for tensor, accumulator in found.values():
-                accumulator.add(arrays[tensor], part.count)
+            for key, accumulator in found.items():
+                made = self._reduced.get(key)
+                shown = arrays[self.watchers[key].tensor] if made is None else made.of(arrays)
+                accumulator.add(shown, part.count)
             step(part.start + part.count)
-        return {key: accumulator.kept() for key, (_, accumulator) in found.items()}
+        return {key: accumulator.kept() for key, accumulator in found.items()}
 
     def digest(self, part: Batch) -> str:
         """Of the watched tensors' bytes: the same wherever they are computed alike to the last bit."""
@@ -132,11 +191,32 @@ class Watching(Generic[Key]):
         return {name: made[name] for name in self._names}
 
 
-def folded(shards: Iterable[dict[Key, Any]]) -> dict[Key, Any]:
-    """What is kept of all ``shards``, merged from the first to the last."""
-    total: dict[Key, Any] = {}
+def _reduced(
+    model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]]
+) -> tuple[onnx.ModelProto, dict[Key, Outputs]]:
+    """A copy of the model, with nodes that reduce what only values are watched of; and what they make, by watcher."""
+    alone = {key: watcher for key, watcher in watchers.items() if isinstance(watcher, Values)}
+    whole = {watcher.tensor for key, watcher in watchers.items() if key not in alone}
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    wanted: dict[str, Values] = {}
+    for watcher in alone.values():
+        if watcher.tensor not in whole:
+            same = wanted.get(watcher.tensor, watcher)
+            histogram, nan = same.histogram or watcher.histogram, same.nan or watcher.nan
+            wanted[watcher.tensor] = Values(watcher.tensor, histogram, nan=nan)
+    made = reduce(extended, wanted.values())
+    return extended, {key: made[watcher.tensor] for key, watcher in alone.items() if watcher.tensor in made}
+
+
+def folded(
+    shards: Iterable[dict[Key, Any]], total: dict[Key, Any], merged: Callable[[], None] = lambda: None
+) -> dict[Key, Any]:
+    """``total`` merged with what is kept of all ``shards``, from the first to the last; ``merged`` is called after
+    each."""
     for found in shards:
         for key in list(found):  # one after the other, so that no third of anything is held for long
             kept = found.pop(key)
             total[key] = total[key].merge(kept) if key in total else kept
+        merged()
     return total

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 AHEAD = 4  # shards for each thread of the workers, so that none waits for the one whose turn it is
 IN_FLIGHT = 2**30  # bytes of samples, where workers do not read them themselves
 PATIENCE = 60  # seconds without an answer, until the cluster is asked whether it has workers
-GONE = (OSError, RuntimeError)  # what Dask raises while it tries to reach a scheduler again, and when it has given up
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Line:
 
     def stop(self) -> None:
         """Nobody waits for the rest."""
-        with suppress(*GONE):
+        with suppress(Exception):  # Dask raises many, where the scheduler is gone; what led here says so
             self._client.cancel([parcel.future for parcel in self._waiting])
 
     def _send(self, shard: Shard) -> None:
@@ -57,7 +56,12 @@ class Line:
         key = f"{self._station}-{shard.start}"
         # The samples are to be with the scheduler, which outlives the workers; they are as large as they are.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": f"{IN_FLIGHT}B"}):
-            future = self._client.submit(watch_shard, self._station, shard.content, shard.files, key=key, pure=False)
+            try:
+                future = self._client.submit(
+                    watch_shard, self._station, shard.content, shard.files, key=key, pure=False
+                )
+            except Exception as error:
+                raise self._lost() from error
         self._waiting.append(Parcel(shard.start, shard.stop, len(shard.content), future))
 
     def _full(self) -> bool:
@@ -105,7 +109,7 @@ class Line:
         """Of all workers that there are now."""
         try:
             return sum(self._client.nthreads().values())
-        except GONE as error:
+        except Exception as error:
             raise self._lost() from error
 
     def _lost(self) -> ClusterError:

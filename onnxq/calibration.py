@@ -18,7 +18,7 @@ from onnxq.record import Record
 from onnxq.sample_words import words
 from onnxq.samples import Data
 from onnxq.stages import calibrated
-from onnxq.workspace import Progress, silent
+from onnxq.workspace import FloatRewrite, Pass, Progress, silent
 
 SUFFIX = ".part"  # of the file that an interrupted run leaves beside what it would have written
 
@@ -53,15 +53,21 @@ def calibrate(
         record.measured = _resumed(part, measured)
         record.save = lambda known: save_measured(known, part)
     base.record = record
-    # A graph for several backends may differ from the graph for one: balanced channels serve all of them.
-    for one in [*beginning.alone(), beginning][: None if len(beginning.backends) > 1 else 1]:
-        calibrated(one.copy(), written.passes, Clock())
-        if record.save is not None:
-            record.save(record.measured)
+    for passes in (written.passes, _blind(written.passes)):
+        # A graph for several backends may differ from the graph for one: balanced channels serve all of them.
+        for one in [*beginning.alone(), beginning][: None if len(beginning.backends) > 1 else 1]:
+            calibrated(one.copy(), passes, Clock())
+            if record.save is not None:
+                record.save(record.measured)
     if out is not None and part is not None:
         save_measured(record.measured, Path(out))
         part.unlink(missing_ok=True)
     return record.measured
+
+
+def _blind(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
+    """Without rewrites that go by samples: of other samples they make another graph, whose statistics do not merge."""
+    return tuple(step for step in passes if not (isinstance(step, FloatRewrite) and hasattr(step, "samples")))
 
 
 def _resumed(part: Path, measured: Measured) -> Measured:

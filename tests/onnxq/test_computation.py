@@ -1,5 +1,7 @@
 """Tensors that are computed alike have one word, whatever they are called; all others have others."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -16,7 +18,8 @@ def word(model: onnx.ModelProto) -> str:
 
 
 def test_names_and_what_stands_beside_do_not_matter() -> None:
-    other = "h (float[N,4] x) => (float[N,4] z, float[N,4] q) { m = MatMul(x, v) q = Exp(m) n = LeakyRelu<alpha=0.1>(m) z = Add(n, d) }"
+    other = """h (float[N,4] x) => (float[N,4] z, float[N,4] q) {
+        m = MatMul(x, v) q = Exp(m) n = LeakyRelu<alpha=0.1>(m) z = Add(n, d) }"""
     assert word(parse(TEXT, w=W, c=C)) == word(parse(other, v=W, d=C))
 
 
@@ -31,8 +34,8 @@ def test_names_and_what_stands_beside_do_not_matter() -> None:
         (TEXT, {"c": C.reshape(1, 4)}),
     ],
 )
-def test_all_else_matters(text: str, constants: dict[str, np.ndarray]) -> None:
-    given = {"w": W, "c": C, **constants}
+def test_all_else_matters(text: str, constants: dict[str, Any]) -> None:
+    given: dict[str, Any] = {"w": W, "c": C, **constants}
     assert word(parse(text, **given)) != word(parse(TEXT, w=W, c=C))
 
 

@@ -1,5 +1,7 @@
 """Statistics are refused where they are of something else, and merge as their samples do."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from onnxq.statistics import TensorStatistics
 from onnxq.testing import Array, normal
 
 
-def measured(start: int, stop: int, model: str = "m", description: str = "a.npz", **more: object) -> Measured:
+def measured(start: int, stop: int, model: str = "m", description: str = "a.npz", **more: Any) -> Measured:
     known = {word: TensorStatistics.of(values(word)[start:stop]) for word in "ab"}
     return Measured(
         model,
@@ -17,7 +19,7 @@ def measured(start: int, stop: int, model: str = "m", description: str = "a.npz"
         "",
         known,
         description=description,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
@@ -30,7 +32,7 @@ def test_the_parts_merged_are_the_whole() -> None:
     np.testing.assert_array_equal(merged.samples, whole.samples)
     for word in "ab":
         assert (merged.known[word].low, merged.known[word].high) == (whole.known[word].low, whole.known[word].high)
-        np.testing.assert_array_equal(merged.known[word].counts, whole.known[word].counts)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(merged.known[word].counts, whole.known[word].counts)
         assert merged.known[word].each().mean == whole.known[word].each().mean
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from onnxq import plugins
+from onnxq.calibrators.auto import Auto
 from onnxq.calibrators.calibrator import Calibrator
 from onnxq.calibrators.entropy import Entropy
 from onnxq.calibrators.lp import Lp
@@ -17,6 +18,7 @@ from onnxq.errors import RecipeError, unknown
 from onnxq.validation import validated
 
 CALIBRATORS: dict[str, type[Calibrator]] = {
+    "auto": Auto,
     "minmax": MinMax,
     "mean_minmax": MeanMinMax,
     "moving_average": MovingAverage,
@@ -28,6 +30,7 @@ CALIBRATORS: dict[str, type[Calibrator]] = {
 
 __all__ = [
     "CALIBRATORS",
+    "Auto",
     "Calibrator",
     "Entropy",
     "Lp",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onnxq.cli.options import (
+    CALIBRATORS,
     DATA,
     OUT,
     PLAN,
@@ -85,8 +86,7 @@ def quantize(
     calibrator: Annotated[
         str | None,
         typer.Option(
-            help="How ranges are chosen: mse, lp, entropy, percentile, minmax, mean_minmax, moving_average (docs/"
-            "recipes.md), or a class of your own, module:Class. [default: mse]",
+            help=f"How ranges are chosen: {CALIBRATORS}. [default: mse]",
             rich_help_panel=PLAN,
             autocompletion=_calibrators,
         ),

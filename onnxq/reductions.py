@@ -4,6 +4,7 @@ What leaves the graph is small then: a large tensor is neither copied out of it 
 reduced by pooling, which onnxruntime does on the blocked layout that its convolutions have, without undoing it.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,13 +26,19 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs of a model that make a ``Reduced``, by what they are in it; ``bytes``: a row of the tensor itself."""
+    """The outputs of a model that make a ``Reduced``, by what they are in it; ``shape``: of a row of the tensor."""
 
     names: Mapping[str, str]
-    bytes: int
+    shape: Shape
+
+    @property
+    def bytes(self) -> int:
+        """Of a row of the tensor itself."""
+        return 4 * math.prod(self.shape)
 
     def of(self, seen: Mapping[str, Floats]) -> Reduced:
-        return Reduced(**{field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()})
+        parts = {field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()}
+        return Reduced(self.shape, **parts)
 
 
 class Wanted(Protocol):
@@ -57,12 +64,12 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
     added: dict[str, Outputs] = {}
     for one in wanted:
         shape = shapes.get(one.tensor)
-        if shape is not None and one.tensor in makers and int(np.prod(shape)) >= LEAST:
+        if shape is not None and one.tensor in makers and math.prod(shape) >= LEAST:
             kind = _Pools if len(shape) > 2 else _Rows
             nodes = kind(model, one.tensor, shape, f"{prefix}{one.tensor}")
             asked = {"high": True, "total": one.nan, "low": makers[one.tensor] != "Relu", "some": one.histogram}
             names = {field: getattr(nodes, field)() for field, needed in asked.items() if needed}
-            added[one.tensor] = Outputs(names, 4 * int(np.prod(shape)))
+            added[one.tensor] = Outputs(names, shape)
     return added
 
 

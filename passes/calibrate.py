@@ -1,19 +1,20 @@
 """Choose a grid for every planned activation, from statistics collected once for all backends."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
 from onnxq.calibrators import Calibrator, calibrator_of, with_options
-from onnxq.errors import DataError, RecipeError
+from onnxq.channel_weights import channel_weights
+from onnxq.errors import DataError, Declined, RecipeError
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
 from onnxq.scheme import QParams, Range, held, qparams, same_grid
 from onnxq.statistics import TensorStatistics
-from onnxq.watching import Values, watch
+from onnxq.watching import Values, Watcher, watch
 from onnxq.workspace import Workspace
 
 
@@ -52,13 +53,31 @@ class Calibrate:
         name, options = next(iter(self.activations.items()))
         return name, options or {}
 
+    def watched(self, workspace: Workspace) -> tuple[frozenset[str], dict[str, Values]]:
+        """The tensors whose values count alike, and how a calibrator that weighs readers watches the others."""
+        tensors = workspace.plan.watched
+        if not getattr(self.calibrator(), "weighs_readers", False):
+            return tensors, {}
+        weighed, known = {}, workspace.graph.tensors()
+        for tensor in sorted(tensors & known.keys()):
+            try:
+                entry = workspace.plan.activations.get(tensor)
+                weights = channel_weights(workspace.graph, known[tensor], entry.readers if entry else None)
+                weighed[tensor] = Values(tensor, weights=weights)
+            except Declined as reason:
+                said = f"the error of the tensor itself decides on its range, as for 'mse': {reason}"
+                workspace.ledger.add("declined", self.name, tensor, said)
+        return tensors - weighed.keys(), weighed
+
     def __call__(self, workspace: Workspace) -> bool:
         calibrator = self.calibrator()
-        collect(workspace, workspace.plan.watched, calibrator.histogram)
+        alike, weighed = self.watched(workspace)
+        collect(workspace, alike, calibrator.histogram, weighed.values())
         workspace.plan = _without_unusable(workspace)
         found = {}
         for tensor, entry in workspace.plan.activations.items():
-            statistics = workspace.statistics[entry.grid]
+            watcher = weighed.get(entry.grid)
+            statistics = workspace.statistics[entry.grid] if watcher is None else workspace.seen(watcher)
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
             through = workspace.plan.activations.get(entry.grid, entry).through
             chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(through or ""))
@@ -68,34 +87,64 @@ class Calibrate:
                 )
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
-                _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]))
+                what = "values" if watcher is None else "values, by the weights that read them,"
+                _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]), what)
         before, workspace.activations = workspace.activations, found
         return before.keys() != found.keys() or not all(same_grid(found[t], before[t]) for t in found)
 
 
-def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> None:
-    """Watch those tensors that are not known yet. Raises DataError if the samples are empty or all zero."""
+def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool, others: Iterable[Watcher[Any]] = ()) -> None:
+    """Watch those tensors, and with the ``others``, as far as it was not done yet. Raises DataError if the samples are
+    empty or all zero."""
     known = workspace.statistics
     missing = [t for t in tensors if t not in known or (histogram and known[t].counts is None)]
-    if not missing:
+    beside = {watcher: watcher for watcher in others if watcher not in workspace.kept}
+    if not missing and not beside:
         return
     inputs = [tensor.name for tensor in workspace.graph.inputs if tensor.dtype == np.float32]
-    total = workspace.samples.count
-    found = watch(
-        workspace.model(),
-        {name: Values(name, histogram) for name in sorted({*missing, *inputs})},
-        workspace.samples,
-        batch=workspace.batch,
-        step=lambda done: workspace.progress("calibrate", done, total),
-        cluster=workspace.cluster,
-        tell=lambda reason: workspace.ledger.add("warning", "calibrate", "cluster", reason),
-    )
+    watchers = {name: Values(name, histogram) for name in sorted({*missing, *inputs})}
+    found = _measured(workspace, {**watchers, **beside})
     if inputs and not any(found[name].excited for name in inputs):
         raise DataError(
             f"{workspace.samples.description}: every value of input {inputs[0]!r} is zero, so no range can be "
             "measured. Give samples like those the model will see."
         )
+    for watcher in beside:
+        workspace.kept[watcher] = found.pop(watcher)
+        if isinstance(watcher, Values):
+            known.setdefault(watcher.tensor, replace(workspace.seen(watcher), counts=None))
     known.update(found)
+
+
+def _measured(workspace: Workspace, watchers: Mapping[Any, Watcher[Any]]) -> dict[Any, Any]:
+    """What the watchers keep of the samples: what is on record is taken from there."""
+    model, record, total = workspace.model(), workspace.record, workspace.samples.count
+    page = None if record is None else record.page(model, watchers)
+    known = {} if page is None else page.known()
+    rest = {key: watcher for key, watcher in watchers.items() if key not in known}
+    if not rest:
+        return known
+    if record is not None and not record.everything:
+        reason = (
+            f"{len(rest)} tensors are not in it and were measured now: it was made with another recipe or for another "
+            "backend"
+        )
+        workspace.ledger.add("warning", "calibrate", record.measured.description, reason)
+    page = None if record is None else record.page(model, rest)
+    found = watch(
+        model,
+        rest,
+        workspace.samples,
+        batch=workspace.batch,
+        step=lambda done: workspace.progress("calibrate", done, total),
+        cluster=workspace.cluster,
+        tell=lambda reason: workspace.ledger.add("warning", "calibrate", "cluster", reason),
+        begun=None if page is None else page.begun(),
+        keep=(lambda done, total: None) if page is None else page.keep,
+    )
+    if page is not None:
+        page.add(found)
+    return {**known, **found}
 
 
 def _without_unusable(workspace: Workspace) -> Plan:
@@ -121,15 +170,15 @@ def _kept(chosen: Range, params: QParams) -> Range:
     return Range(np.minimum(chosen.low, whole.low), np.maximum(chosen.high, whole.high))
 
 
-def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatistics, chosen: Range) -> None:
+def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatistics, chosen: Range, what: str) -> None:
     low, high = float(chosen.low), float(chosen.high)
     if low <= statistics.low and high >= statistics.high:
         return
-    share = "some values"
+    share = f"some {what}"
     if statistics.counts is not None:
         values, counts = statistics.histogram()
         outside = counts[(values < low) | (values > high)].sum() / counts.sum()
-        share = f"{100 * outside:.3g} % of values" if outside else ""
+        share = f"{100 * outside:.3g} % of {what}" if outside else ""
     if share:
         workspace.ledger.add(
             "clipped",

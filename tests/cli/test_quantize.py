@@ -444,10 +444,11 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
 
 def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
-    from onnxq.cli import outputs, quantize
+    from onnxq.cli import options, outputs, quantize
 
     assert [*backends.BACKENDS, *TARGETS] == outputs.backend_choices()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
+    assert {name for name in CALIBRATORS if re.search(rf"\b{name}\b", options.CALIBRATORS)} == set(CALIBRATORS)
 
 
 def test_progress_is_drawn_on_a_terminal_only(folder: Path) -> None:

@@ -10,6 +10,7 @@ from onnxq.cli.options import (
     OUT,
     PLAN,
     Build,
+    Cluster,
     Exclude,
     FloatType,
     JsonFile,
@@ -76,6 +77,7 @@ def quantize(
     samples: SampleCount = None,
     batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
     seed: Seed = 0,
+    cluster: Cluster = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="A recipe's name or YAML file. [default: default]", rich_help_panel=PLAN),
@@ -141,6 +143,7 @@ def quantize(
         parse_preprocessing(preprocess) if preprocess is not None else None,
         float_type,
         reduce_range,
+        cluster,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)

@@ -19,6 +19,7 @@ from onnxq.channels import activation, input_channels
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, is_output, layout, readers
 from onnxq.plan import Edge
+from onnxq.statistics import some
 
 FINE = 2**24 - 1  # the largest weight: of 2^39 values the sums still fit 64 bits
 COARSE = 2**10 - 1  # where it tells all channels apart: counts that it multiplies still fit 32 bits
@@ -31,10 +32,10 @@ class ChannelWeights:
     axis: int
     each: tuple[int, ...]
 
-    def row(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
-        """Of every value of a row (a tensor without its first axis) of that shape, [values]."""
+    def counted(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Of those values of a row of that shape (a tensor without its first axis) that are counted, [values]."""
         along = np.array(self.each, np.int64).reshape(-1, *[1] * (-1 - self.axis))
-        return np.broadcast_to(along, shape).reshape(-1)
+        return some(np.broadcast_to(along, (1, *shape))).reshape(-1)
 
 
 def channel_weights(graph: gs.Graph, tensor: gs.Tensor, edges: Collection[Edge] | None) -> ChannelWeights:

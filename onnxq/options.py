@@ -1,12 +1,16 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
 from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.validation import validated
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,8 @@ class Options:
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
-    ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made.
+    ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made;
+    ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one.
     """
 
     calibrator: str | None = None
@@ -33,6 +38,7 @@ class Options:
     preprocessing: Preprocessing | None = None
     float_type: str | None = None
     reduce_range: bool | None = None
+    cluster: "str | Client | None" = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):

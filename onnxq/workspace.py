@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -17,6 +17,9 @@ from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams
 from onnxq.statistics import TensorStatistics
 from onnxq.watching import Kept, Watcher
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Progress = Callable[[str, int, int | None], None]
 """Told (stage, done, total) as long work goes on; ``total`` is None while it is not known."""
@@ -49,6 +52,7 @@ class Workspace:
     samples: Samples
     backend: Backend
     batch: int | None = None
+    cluster: "str | Client | None" = None  # whose workers watch tensors, or this process
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
     kept: dict[Watcher[Any], Any] = field(default_factory=dict)  # what watchers did, beside the statistics

@@ -93,6 +93,8 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool, other
         workspace.samples,
         batch=workspace.batch,
         step=lambda done: workspace.progress("calibrate", done, total),
+        cluster=workspace.cluster,
+        tell=lambda reason: workspace.ledger.add("warning", "calibrate", "cluster", reason),
     )
     if inputs and not any(found[name].excited for name in inputs):
         raise DataError(

@@ -1,10 +1,17 @@
 """Watching tensors while a graph runs."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from onnxq.channel_weights import ChannelWeights
 from onnxq.inputs import InputSpec
-from onnxq.samples import open_samples
+from onnxq.model import load_model
+from onnxq.samples import input_specs, open_samples
+from onnxq.statistics import BUCKETS, some
 from onnxq.testing import normal, parse
 from onnxq.watching import Values, watch
 
@@ -23,3 +30,68 @@ def test_what_is_watched_does_not_depend_on_the_batch(batch: int | None, fixed: 
     assert found["a"].low == pytest.approx(made.min(), rel=1e-5)
     assert found["a"].counts is not None and found["a"].counts.sum() == 28
     assert steps[-1] == 7
+
+
+@dataclass(frozen=True)
+class Text:
+    """Which samples were shown, in which batches; merged, in which order."""
+
+    said: str
+
+    def merge(self, other: "Text") -> "Text":
+        return Text(f"{self.said} {other.said}")
+
+
+@dataclass
+class Teller:
+    """Both a watcher and what it begins."""
+
+    tensor: str
+    said: str = ""
+
+    def begin(self) -> "Teller":
+        return Teller(self.tensor)
+
+    def add(self, array: NDArray[np.float32], samples: int) -> None:
+        self.said += f"{array[0, 0]:.0f}+{samples},"
+
+    def kept(self) -> Text:
+        return Text(self.said)
+
+
+def test_every_shard_is_watched_by_itself_and_merged_in_order() -> None:
+    data = np.arange(150, dtype=np.float32)[:, None].repeat(4, 1)
+    read: list[int] = []
+
+    def feeds() -> Iterator[dict[str, NDArray[np.float32]]]:
+        read.append(1)
+        yield {"x": data}
+
+    samples = open_samples(feeds, input_specs(MODEL))
+    found = watch(MODEL, {"told": Teller("x")}, samples, batch=40)
+    assert found["told"].said == "0+40,40+24, 64+40,104+24, 128+22,"
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((8, 41, 43), -3),  # reduced inside the graph, by pooling
+        ((5, 33, 64), -1),  # the same, with channels on an axis that is thinned out
+        ((150, 64), -1),  # reduced inside the graph, by rows
+        ((6, 7), -1),  # taken out whole
+    ],
+)
+def test_values_count_for_the_weights_of_their_channels(shape: tuple[int, ...], axis: int) -> None:
+    axes = ",".join(map(str, shape))
+    model = load_model(parse(f"g (float[N,{axes}] x) => (float[N,{axes}] z) {{ y = Relu(x) z = Neg(y) }}"))
+    array = np.abs(normal(3, *shape)) + 1
+    weights = ChannelWeights(axis, tuple(range(1, shape[axis] + 1)))
+    watchers = {"weighed": Values("y", weights=weights), "alike": Values("y")}
+    found = watch(model, watchers, open_samples(array, input_specs(model)), batch=2)
+    across = [size if i == len(shape) + axis else 1 for i, size in enumerate(shape)]
+    each = np.broadcast_to(np.reshape(weights.each, across), array.shape)
+    expected = np.zeros(BUCKETS, np.int64)
+    np.add.at(expected, some(array).view(np.uint32).ravel() >> 16, some(each).ravel())
+    np.testing.assert_array_equal(found["weighed"].counts, expected)
+    assert found["alike"].counts.sum() == some(array).size

@@ -85,7 +85,8 @@ def quantize(
     calibrator: Annotated[
         str | None,
         typer.Option(
-            help="How ranges are chosen: mse, minmax or percentile.",
+            help="How ranges are chosen: mse, lp, entropy, percentile, minmax, mean_minmax, moving_average (docs/"
+            "recipes.md), or a class of your own, module:Class. [default: mse]",
             rich_help_panel=PLAN,
             autocompletion=_calibrators,
         ),

@@ -1,12 +1,12 @@
 """Choose a grid for every planned activation, from statistics collected once for all backends."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of
+from onnxq.calibrators import Calibrator, calibrator_of, with_options
 from onnxq.channel_weights import channel_weights
 from onnxq.errors import DataError, Declined, RecipeError
 from onnxq.nonlinear import FUNCTIONS
@@ -20,25 +20,38 @@ from onnxq.workspace import Workspace
 
 @dataclass(frozen=True)
 class Calibrate:
-    """``activations``: the calibrator; ``percentile``: what the percentile calibrator keeps on each side."""
+    """``activations``: the calibrator by name, or ``{name: options}``; ``percentile``: an option of that calibrator."""
 
-    activations: str = "mse"
+    activations: str | Mapping[str, Mapping[str, object] | None] = "mse"
     percentile: float | None = None
     name: ClassVar[str] = "calibrate"
 
     def __post_init__(self) -> None:
-        if self.activations not in CALIBRATORS:
-            try:
-                calibrator_of(self.activations)
-            except RecipeError as error:
-                raise RecipeError(f"activations: {error}") from error
-        if self.percentile is not None and self.activations != "percentile":
-            raise RecipeError(f"percentile: the calibrator is {self.activations!r}; it must be 'percentile'")
+        name, options = self._chosen()
+        if self.percentile is not None and name != "percentile":
+            raise RecipeError(f"percentile: the calibrator is {name!r}; it must be 'percentile'")
+        if self.percentile is not None and "percentile" in options:
+            raise RecipeError("percentile: is given twice. Leave out one of them.")
+        self.calibrator()
 
     def calibrator(self) -> Calibrator:
         """The calibrator with its options."""
-        options = {} if self.percentile is None else {"percentile": self.percentile}
-        return calibrator_of(self.activations)(**options)
+        name, options = self._chosen()
+        if self.percentile is not None:
+            options = {**options, "percentile": self.percentile}
+        try:
+            return with_options(calibrator_of(name), options, name)
+        except RecipeError as error:
+            raise RecipeError(f"activations: {error}") from error
+
+    def _chosen(self) -> tuple[str, Mapping[str, object]]:
+        if isinstance(self.activations, str):
+            return self.activations, {}
+        if len(self.activations) != 1:
+            said = ", ".join(map(repr, self.activations)) or "none"
+            raise RecipeError(f"activations: one calibrator is wanted, by name or as `name: {{options}}`; not {said}")
+        name, options = next(iter(self.activations.items()))
+        return name, options or {}
 
     def watched(self, workspace: Workspace) -> tuple[frozenset[str], dict[str, Values]]:
         """The tensors whose values count alike, and how a calibrator that weighs readers watches the others."""
@@ -68,6 +81,10 @@ class Calibrate:
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
             through = workspace.plan.activations.get(entry.grid, entry).through
             chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(through or ""))
+            if not (isinstance(chosen, Range) and np.isfinite([chosen.low, chosen.high]).all()):
+                raise RecipeError(
+                    f"{type(calibrator).__name__} chose {chosen} for {tensor!r}; a range has two finite ends"
+                )
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
                 what = "values" if watcher is None else "values, by the weights that read them,"
@@ -133,15 +150,18 @@ def _kept(chosen: Range, params: QParams) -> Range:
 
 def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatistics, chosen: Range, what: str) -> None:
     low, high = float(chosen.low), float(chosen.high)
-    if statistics.counts is None or (low <= statistics.low and high >= statistics.high):
+    if low <= statistics.low and high >= statistics.high:
         return
-    values, counts = statistics.histogram()
-    outside = counts[(values < low) | (values > high)].sum() / counts.sum()
-    if outside:
+    share = "some values"
+    if statistics.counts is not None:
+        values, counts = statistics.histogram()
+        outside = counts[(values < low) | (values > high)].sum() / counts.sum()
+        share = f"{100 * outside:.3g} % of {what}" if outside else ""
+    if share:
         workspace.ledger.add(
             "clipped",
             "calibrate",
             tensor,
-            f"{100 * outside:.3g} % of {what} lie outside [{low:.4g}, {high:.4g}] "
+            f"{share} lie outside [{low:.4g}, {high:.4g}] "
             f"and are clipped to it; all lie in [{statistics.low:.4g}, {statistics.high:.4g}]",
         )

@@ -113,8 +113,6 @@ class Sum:
         for total in self._sums:
             for row in range(0, total.shape[1], TILE):
                 tile, behind = slice(row, row + TILE), slice(row + TILE, None)
-                square = total[:, tile, tile]
-                square[:] = np.triu(square) + np.swapaxes(np.triu(square, 1), 1, 2)
                 total[:, behind, tile] = np.swapaxes(total[:, tile, behind], 1, 2)
         return Moments(tuple(self._sums), self._columns)
 
@@ -128,7 +126,7 @@ class Sum:
                 self._multiply()
 
     def _multiply(self) -> None:
-        """Add the chunk's products, of which those above the diagonal are enough."""
+        """Add the chunk's products, of which the tiles on the diagonal and above it are enough."""
         columns, self._columns, self._filled = self._chunk[:, :, : self._filled], self._columns + self._filled, 0
         if columns.size == 0:
             return

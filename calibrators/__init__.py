@@ -18,6 +18,7 @@ from onnxq.errors import RecipeError, unknown
 from onnxq.validation import validated
 
 CALIBRATORS: dict[str, type[Calibrator]] = {
+    "auto": Auto,
     "minmax": MinMax,
     "mean_minmax": MeanMinMax,
     "moving_average": MovingAverage,
@@ -25,7 +26,6 @@ CALIBRATORS: dict[str, type[Calibrator]] = {
     "entropy": Entropy,
     "mse": Mse,
     "lp": Lp,
-    "auto": Auto,
 }
 
 __all__ = [

@@ -1,10 +1,11 @@
 """``onnxq quantize``: one model, one calibration, one graph for each backend."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from onnxq.cli.cards import card_of
 from onnxq.cli.options import (
     DATA,
     OUT,
@@ -23,9 +24,6 @@ from onnxq.cli.options import (
     Seed,
 )
 from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
-
-if TYPE_CHECKING:
-    from onnxq.models.card import Card
 
 EXAMPLES = """
 Quantize MODEL for one or several backends, build the engines, and print what they run in integers.
@@ -78,6 +76,10 @@ def quantize(
     batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
     seed: Seed = 0,
     cluster: Cluster = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(help="What `onnxq calibrate` measured on these samples.", rich_help_panel=DATA),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="A recipe's name or YAML file. [default: default]", rich_help_panel=PLAN),
@@ -129,7 +131,7 @@ def quantize(
     from onnxq.preprocess import parse_preprocessing
     from onnxq.recipe import load_recipe
 
-    card = _card(model)
+    card = card_of(model)
     written = load_recipe(recipe or (card.recipe_path or card.recipe if card else "default"))
     options = Options(
         calibrator,
@@ -145,10 +147,11 @@ def quantize(
         float_type,
         reduce_range,
         cluster,
+        statistics,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)
-    keep_apart([*every_file(files), json_file, report], [card.model_path if card else model, data, recipe])
+    keep_apart([*every_file(files), json_file, report], [card.model_path if card else model, data, recipe, statistics])
     with progress_bars(quiet) as progress:
         result = run(
             card or model, data, backend=names, recipe=written, options=options, ablate=ablate, progress=progress
@@ -159,16 +162,3 @@ def quantize(
 
 
 quantize.__doc__ = EXAMPLES
-
-
-def _card(model: str) -> "Card | None":
-    """The card MODEL means, or None for a model file."""
-    from onnxq.errors import ModelError, unknown
-    from onnxq.models.card import load_card, shipped_cards
-
-    path, cards = Path(model), shipped_cards()
-    if path.suffix in (".yaml", ".yml") or path.is_dir() or (not path.exists() and str(path) in cards):
-        return load_card(path)
-    if not path.exists() and not path.suffix:
-        raise ModelError(f"{model}: no such file, and {unknown('card', model, cards)} Or give an .onnx file.")
-    return None

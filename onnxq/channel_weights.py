@@ -9,6 +9,7 @@ as a layer that passes every channel on as it is: ``1 / channels`` each.
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -19,7 +20,6 @@ from onnxq.channels import activation, input_channels
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, is_output, layout, readers
 from onnxq.plan import Edge
-from onnxq.statistics import some
 
 FINE = 2**24 - 1  # the largest weight: of 2^39 values the sums still fit 64 bits
 COARSE = 2**10 - 1  # where it tells all channels apart: counts that it multiplies still fit 32 bits
@@ -32,10 +32,15 @@ class ChannelWeights:
     axis: int
     each: tuple[int, ...]
 
-    def counted(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
-        """Of those values of a row of that shape (a tensor without its first axis) that are counted, [values]."""
+    @property
+    def word(self) -> str:
+        """The same for the same weights."""
+        return blake2b(repr((self.axis, self.each)).encode(), digest_size=8).hexdigest()
+
+    def row(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
+        """Of every value of a row (a tensor without its first axis) of that shape, [values]."""
         along = np.array(self.each, np.int64).reshape(-1, *[1] * (-1 - self.axis))
-        return some(np.broadcast_to(along, (1, *shape))).reshape(-1)
+        return np.broadcast_to(along, shape).reshape(-1)
 
 
 def channel_weights(graph: gs.Graph, tensor: gs.Tensor, edges: Collection[Edge] | None) -> ChannelWeights:

@@ -1,6 +1,7 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
@@ -23,7 +24,8 @@ class Options:
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made;
-    ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one.
+    ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one; ``statistics``: a file
+    of what was measured on these samples before, which is not measured again.
     """
 
     calibrator: str | None = None
@@ -39,6 +41,7 @@ class Options:
     float_type: str | None = None
     reduce_range: bool | None = None
     cluster: "str | Client | None" = None
+    statistics: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):

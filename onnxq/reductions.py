@@ -4,6 +4,7 @@ What leaves the graph is small then: a large tensor is neither copied out of it 
 reduced by pooling, which onnxruntime does on the blocked layout that its convolutions have, without undoing it.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -32,12 +33,12 @@ class Outputs:
 
     @property
     def bytes(self) -> int:
-        """Of a row of the tensor."""
-        return 4 * int(np.prod(self.shape))
+        """Of a row of the tensor itself."""
+        return 4 * math.prod(self.shape)
 
     def of(self, seen: Mapping[str, Floats]) -> Reduced:
-        made = {field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()}
-        return Reduced(shape=self.shape, **made)
+        parts = {field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()}
+        return Reduced(self.shape, **parts)
 
 
 class Wanted(Protocol):
@@ -63,7 +64,7 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
     added: dict[str, Outputs] = {}
     for one in wanted:
         shape = shapes.get(one.tensor)
-        if shape is not None and one.tensor in makers and int(np.prod(shape)) >= LEAST:
+        if shape is not None and one.tensor in makers and math.prod(shape) >= LEAST:
             kind = _Pools if len(shape) > 2 else _Rows
             nodes = kind(model, one.tensor, shape, f"{prefix}{one.tensor}")
             asked = {"high": True, "total": one.nan, "low": makers[one.tensor] != "Relu", "some": one.histogram}

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from onnxq.sample_extremes import Extremes, SampleExtremes
 
 Counts = NDArray[np.uint32] | NDArray[np.int64]
-Weigh = Callable[[tuple[int, ...]], NDArray[np.int64]]
-"""What each counted value of a row of some shape counts for, [values]."""
 Number = TypeVar("Number", bound=np.generic)
+Weigh = Callable[[tuple[int, ...]], NDArray[np.int64]]
+"""What each value of a row of some shape counts for."""
 
 BUCKETS = 2**16
 ROW = 2**13  # values of one sample that are counted; of larger tensors, every n-th
@@ -87,11 +87,12 @@ class TensorStatistics:
 
 @dataclass(frozen=True)
 class Reduced:
-    """Of a tensor of n rows of a ``shape``: ``high`` and, unless it is known to be 0, ``low`` of parts of each row,
-    [n, parts]; the ``total`` or mean of these, in which no NaN is lost; ``some`` of its values, [n, k], if so asked."""
+    """Of a tensor of n rows: ``high`` and, unless it is known to be 0, ``low`` of parts of each row, [n, parts]; the
+    ``total`` or mean of these, in which no NaN is lost; and ``some`` of its values, [n, k], if they were asked for.
+    ``shape``: of a row."""
 
-    high: NDArray[np.float32]
     shape: tuple[int, ...]
+    high: NDArray[np.float32]
     total: NDArray[np.float32] | None = None
     low: NDArray[np.float32] | None = None
     some: NDArray[np.float32] | None = None
@@ -117,7 +118,7 @@ class Count:
         if isinstance(array, Reduced):
             self._add(array.extremes(), array.some, array.shape, samples)
         elif array.size:
-            self._add(array, some(array), array.shape[1:], samples)
+            self._add(array, _some(array), array.shape[1:], samples)
 
     def _add(
         self, array: NDArray[np.float32], counted: NDArray[np.float32] | None, shape: tuple[int, ...], samples: int
@@ -126,7 +127,8 @@ class Count:
         self._low, self._high = np.minimum(self._low, lows.min()), np.maximum(self._high, highs.max())
         self._samples.add(lows, highs)
         if self._counts is not None and counted is not None:
-            self._count(self._counts, _buckets(counted), None if self._weigh is None else self._weigh(shape))
+            weights = None if self._weigh is None else _some(self._weigh(shape).reshape(1, *shape)).reshape(-1)
+            self._count(self._counts, _buckets(counted), weights)
 
     def kept(self) -> TensorStatistics:
         """What all parts together had."""
@@ -134,12 +136,12 @@ class Count:
         return TensorStatistics(float(self._low), float(self._high), counts, self._samples.kept())
 
     def _count(self, counts: Counts, buckets: NDArray[np.uint16], weights: NDArray[np.int64] | None) -> None:
-        self._counted += buckets.size if weights is None else buckets.size // weights.size * int(weights.sum())
+        self._counted += buckets.size if weights is None else len(buckets) * int(weights.sum())
         if self._counted > MOST:  # one of them might overflow
             self._counts = counts = counts.astype(np.int64, copy=False)
         one = counts.dtype.type(1)  # adding is fast only if it has the same type
-        each = one if weights is None else np.tile(weights.astype(counts.dtype), buckets.size // weights.size)
-        np.add.at(counts, buckets, each)
+        each = one if weights is None else np.tile(weights.astype(counts.dtype), len(buckets))
+        np.add.at(counts, buckets.reshape(-1), each)
 
 
 def _extremes(array: NDArray[np.float32], samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -158,11 +160,12 @@ def _narrowest(counts: Counts) -> Counts:
 
 
 def _buckets(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """One for each value."""
-    return np.ascontiguousarray(values, np.dtype("<f4")).reshape(-1).view("<u2")[1::2]
+    """One for each value, [rows, values]."""
+    rows = np.ascontiguousarray(values, np.dtype("<f4")).reshape(len(values) if values.ndim else 1, -1)
+    return rows.view("<u2")[:, 1::2]
 
 
-def some(array: NDArray[Number]) -> NDArray[Number]:
+def _some(array: NDArray[Number]) -> NDArray[Number]:
     """The values that are counted, evenly spread over each row and the same whatever the batch."""
     shape = array.shape[1:]
     if len(shape) > 2:

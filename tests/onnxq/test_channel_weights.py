@@ -59,7 +59,7 @@ def test_small_weights_are_told_apart_and_only_no_weight_is_nothing() -> None:
 
 
 def test_a_value_has_the_weight_of_its_channel() -> None:
-    found = ChannelWeights(-2, (1, 2)).counted((3, 2, 2))
+    found = ChannelWeights(-2, (1, 2)).row((3, 2, 2))
     np.testing.assert_array_equal(found, [1, 1, 2, 2] * 3)
 
 

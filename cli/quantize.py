@@ -21,7 +21,7 @@ from onnxq.cli.options import (
     SampleCount,
     Seed,
 )
-from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
+from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, range_places, write
 
 if TYPE_CHECKING:
     from onnxq.models.card import Card
@@ -88,6 +88,13 @@ def quantize(
             autocompletion=_calibrators,
         ),
     ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take these ranges as they are: TensorRT's calibration cache, or onnxruntime's calibration.json.",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     per_tensor: Annotated[
         bool,
         typer.Option("--per-tensor", help="One scale per weight, not per channel.", rich_help_panel=PLAN),
@@ -116,6 +123,14 @@ def quantize(
             rich_help_panel=OUT,
         ),
     ] = False,
+    ranges_out: Annotated[
+        str | None,
+        typer.Option(
+            help="Write ranges here: .cache as TensorRT has them, .json as onnxruntime has. {backend} where there are "
+            "several.",
+            rich_help_panel=OUT,
+        ),
+    ] = None,
     json_file: JsonFile = None,
     report: Report = None,
     quiet: Quiet = False,
@@ -141,14 +156,22 @@ def quantize(
         parse_preprocessing(preprocess) if preprocess is not None else None,
         float_type,
         reduce_range,
+        ranges,
+        ranges_out is not None,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)
-    keep_apart([*every_file(files), json_file, report], [card.model_path if card else model, data, recipe])
+    tables = range_places(ranges_out, names)
+    keep_apart(
+        [*every_file(files), *tables.values(), json_file, report],
+        [card.model_path if card else model, data, recipe, ranges],
+    )
     with progress_bars(quiet) as progress:
         result = run(
             card or model, data, backend=names, recipe=written, options=options, ablate=ablate, progress=progress
         )
+    for name, path in tables.items():
+        result[name].save_ranges(path)
     write(result, files, json_file, report, quiet)
     if any(entry.problem for entry in result.backends.values()):
         raise typer.Exit(1)

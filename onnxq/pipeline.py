@@ -21,6 +21,8 @@ from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.passes import CastFloat
 from onnxq.proof import Proof
+from onnxq.ranges.export import with_ranges
+from onnxq.ranges.own_tensors import own_tensors
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.result import Result
 from onnxq.samples import Data, input_specs, open_samples
@@ -77,8 +79,14 @@ def quantize(
         beginning = Beginning(base, tuple(asked), tuple(backends), Proof(source, data))
     ready = calibrated(beginning.copy() if ablate else beginning, written.passes, clock)
     kept = ready.copy() if ablate else ready
+    own = {
+        space.backend.name: own_tensors(space, space.plan.activations)
+        for space in ready.spaces
+        if options.export_ranges
+    }
     with clock("refine"):
         found = {space.backend.name: finish(space, ready.rest) for space in ready.spaces}
+        found = {name: with_ranges(entry, own[name]) if name in own else entry for name, entry in found.items()}
     ablation = None
     if options.build or ablate:
         tests = data if test is None else open_samples(test, inputs, preprocessing=options.preprocessing)

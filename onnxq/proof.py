@@ -84,7 +84,7 @@ def rewrite(workspace: Workspace, step: FloatRewrite, proof: Proof | None = None
     said = proof.objection(workspace.model(), step.tolerance)
     changed = said is None or _Trial(workspace, before, step, proof).without_culprits(said)
     if changed:
-        workspace.statistics = {}  # a tensor may keep its name and change its values
+        workspace.statistics, workspace.ranges = {}, None  # a tensor may keep its name and change its values
     return changed
 
 

@@ -122,7 +122,7 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
         check_order(space, steps[at])
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
-    watched = {tensor for space in spaces for tensor in space.plan.watched}
+    watched = {tensor for space in spaces for tensor in calibrate.unknown(space)}
     known: dict[str, TensorStatistics] = {}
     # The graph with most tensors, prepared for its backend, mostly has those of all the others.
     for space in sorted(spaces, key=lambda space: -len(space.graph.nodes)):

@@ -14,7 +14,7 @@ from onnxq.model import export
 from onnxq.normal import Normal
 from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
-from onnxq.scheme import Integers, QParams
+from onnxq.scheme import Integers, QParams, Range
 from onnxq.statistics import TensorStatistics
 
 Progress = Callable[[str, int, int | None], None]
@@ -50,6 +50,7 @@ class Workspace:
     batch: int | None = None
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
+    ranges: dict[str, Range] | None = None  # from a file, by tensor, once it was read
     activations: dict[str, QParams] = field(default_factory=dict)
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)

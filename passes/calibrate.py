@@ -11,6 +11,8 @@ from onnxq.errors import DataError, RecipeError
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
+from onnxq.ranges.given import given_ranges
+from onnxq.ranges.range_file import read_ranges
 from onnxq.scheme import QParams, Range, held, qparams, same_grid
 from onnxq.statistics import TensorStatistics
 from onnxq.watching import Values, watch
@@ -19,10 +21,12 @@ from onnxq.workspace import Workspace
 
 @dataclass(frozen=True)
 class Calibrate:
-    """``activations``: the calibrator; ``percentile``: what the percentile calibrator keeps on each side."""
+    """``activations``: the calibrator; ``percentile``: what the percentile calibrator keeps on each side; ``ranges``: a
+    file of ranges that another tool measured, which are taken as they are."""
 
     activations: str = "mse"
     percentile: float | None = None
+    ranges: str | None = None
     name: ClassVar[str] = "calibrate"
 
     def __post_init__(self) -> None:
@@ -33,18 +37,30 @@ class Calibrate:
                 raise RecipeError(f"activations: {error}") from error
         if self.percentile is not None and self.activations != "percentile":
             raise RecipeError(f"percentile: the calibrator is {self.activations!r}; it must be 'percentile'")
+        if self.ranges is not None:
+            read_ranges(self.ranges)  # said now, not when the model is prepared
 
     def calibrator(self) -> Calibrator:
         """The calibrator with its options."""
         options = {} if self.percentile is None else {"percentile": self.percentile}
         return calibrator_of(self.activations)(**options)
 
+    def unknown(self, workspace: Workspace) -> frozenset[str]:
+        """The planned tensors whose ranges no file gives, and the samples have to tell."""
+        if self.ranges is not None and workspace.ranges is None:
+            workspace.ranges = given_ranges(workspace, self.ranges)
+        return workspace.plan.watched - (workspace.ranges or {}).keys()
+
     def __call__(self, workspace: Workspace) -> bool:
         calibrator = self.calibrator()
-        collect(workspace, workspace.plan.watched, calibrator.histogram)
+        collect(workspace, self.unknown(workspace), calibrator.histogram)
         workspace.plan = _without_unusable(workspace)
+        given = workspace.ranges or {}
         found = {}
         for tensor, entry in workspace.plan.activations.items():
+            if entry.grid in given:
+                found[tensor] = qparams(entry.schemes.of(given[entry.grid]), given[entry.grid])
+                continue
             statistics = workspace.statistics[entry.grid]
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
             through = workspace.plan.activations.get(entry.grid, entry).through
@@ -82,7 +98,12 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> No
 def _without_unusable(workspace: Workspace) -> Plan:
     """The plan without tensors that no grid fits: never excited, infinite, or not a number."""
     reasons = {}
+    given = workspace.ranges or {}
     for tensor in sorted(workspace.plan.watched):
+        if tensor in given:
+            if given[tensor].low == given[tensor].high == 0:
+                reasons[tensor] = f"the range given for its activation {tensor!r} is nothing but zero"
+            continue
         statistics = workspace.statistics[tensor]
         if not statistics.finite:
             reasons[tensor] = f"the samples make its activation {tensor!r} infinite or NaN"

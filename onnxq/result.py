@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from onnxq import outside
 from onnxq.build import Built
 from onnxq.compare import Likeness
 from onnxq.delivery import Delivery
@@ -13,9 +14,11 @@ from onnxq.errors import OutputError
 from onnxq.files import write_files
 from onnxq.ledger import Ledger
 from onnxq.model import model_bytes, save_model
+from onnxq.outside import total_bytes
 from onnxq.plan import Plan, Weight
 from onnxq.ranges.range_file import write_ranges
 from onnxq.scheme import QParams, Range
+from onnxq.two_files import data_file
 from onnxq.variants import Ablation
 from onnxq.workspace import RoundedWeight
 
@@ -85,7 +88,8 @@ class BackendResult:
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""
-        return (path, *beside(path, self.delivery.suffix if self.delivery is not None else None))
+        data = (data_file(path),) if self.delivery is None and total_bytes(self.model) > outside.LIMIT else ()
+        return (path, *data, *beside(path, self.delivery.suffix if self.delivery is not None else None))
 
     def save(self, path: Path) -> None:
         """Write the graph, or with a delivery all that ``beside`` names; all or nothing. Raises OutputError."""

@@ -1,9 +1,9 @@
-"""What is known of a tensor's values: exact extremes and a histogram that merges exactly.
+"""What is known of a tensor's values: exact extremes, of each sample too, and a histogram; all of it merges exactly.
 
 A float32 is counted in the bucket of its high 16 bits (sign, exponent, 7 bits of mantissa). No range is needed in
 advance, so one pass suffices; counts are integers, so any order and any split of the samples gives the same
 result; and every bucket is narrower than 1 % of its values. Of a tensor with more than 8,192 values a sample, an
-evenly spread part is counted; the extremes are of all.
+evenly spread part is counted; the extremes are of all. A tensor takes less than 300 kB, however many samples there are.
 """
 
 from dataclasses import dataclass
@@ -12,18 +12,24 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.sample_extremes import Extremes, SampleExtremes
+
+Counts = NDArray[np.uint32] | NDArray[np.int64]
 BUCKETS = 2**16
 ROW = 2**13  # values of one sample that are counted; of larger tensors, every n-th
+MOST = 2**32 - 1  # that a count of 32 bits holds
 FINITE = (np.arange(BUCKETS) & 0x7F80) != 0x7F80  # a full exponent is infinity or NaN
 
 
 @dataclass(frozen=True)
 class TensorStatistics:
-    """``low`` and ``high`` are exact; ``counts`` is int64 [65536], or None where only extremes were asked for."""
+    """``low`` and ``high`` are exact; ``counts`` is [65536], uint32 (int64 if one of them is more than that holds), or
+    None where only extremes were asked for; ``samples`` has the extremes of each, or is None where nobody saw them."""
 
     low: float
     high: float
-    counts: NDArray[np.int64] | None = None
+    counts: Counts | None = None
+    samples: SampleExtremes | None = None
 
     @staticmethod
     def of(array: NDArray[np.float32], histogram: bool = True) -> "TensorStatistics":
@@ -32,13 +38,15 @@ class TensorStatistics:
         count.add(array, len(array) if array.ndim else 1)
         return count.kept()
 
-    def merge(self, other: "TensorStatistics") -> "TensorStatistics":
-        """The statistics of both sets of values together."""
-        counts = None if self.counts is None or other.counts is None else self.counts + other.counts
+    def merge(self, later: "TensorStatistics") -> "TensorStatistics":
+        """The statistics of these samples and the ``later`` ones together."""
+        counts = None
+        if self.counts is not None and later.counts is not None:
+            counts = _narrowest(np.add(self.counts, later.counts, dtype=np.int64))
+        samples = None if self.samples is None or later.samples is None else self.samples.merge(later.samples)
         # NaN must survive the merge, whichever side it is on.
-        return TensorStatistics(
-            float(np.minimum(self.low, other.low)), float(np.maximum(self.high, other.high)), counts
-        )
+        low, high = np.minimum(self.low, later.low), np.maximum(self.high, later.high)
+        return TensorStatistics(float(low), float(high), counts, samples)
 
     @property
     def finite(self) -> bool:
@@ -54,9 +62,15 @@ class TensorStatistics:
         if self.counts is None:
             raise ValueError("only extremes were collected")
         values, order = _representatives()
-        counts = self.counts[order]
+        counts = self.counts[order].astype(np.int64)
         seen = counts > 0
         return np.clip(values[seen], self.low, self.high), counts[seen]
+
+    def each(self) -> SampleExtremes:
+        """The extremes of every sample."""
+        if self.samples is None:
+            raise ValueError("the extremes of single samples were not collected")
+        return self.samples
 
 
 class Count:
@@ -64,36 +78,53 @@ class Count:
 
     def __init__(self, histogram: bool = True) -> None:
         self._low, self._high = np.float32(np.inf), np.float32(-np.inf)
-        self._counts = np.zeros(BUCKETS, np.int64) if histogram else None
-        self._waiting: list[NDArray[np.uint16]] = []  # a count has 65536 buckets to go through, however few the values
+        self._samples = Extremes()
+        self._counts: Counts | None = np.zeros(BUCKETS, np.uint32) if histogram else None
+        self._counted = 0
 
     def add(self, array: NDArray[np.float32], samples: int) -> None:
         """The values of so many ``samples``."""
         if array.size == 0:
             return
-        self._low, self._high = np.minimum(self._low, array.min()), np.maximum(self._high, array.max())
+        lows, highs = _extremes(array, samples)
+        self._low, self._high = np.minimum(self._low, lows.min()), np.maximum(self._high, highs.max())
+        self._samples.add(lows, highs)
         if self._counts is not None:
-            self._waiting.append(_counted(array))
-            if sum(part.size for part in self._waiting) >= BUCKETS:
-                self._count()
+            self._count(self._counts, _buckets(array))
 
     def kept(self) -> TensorStatistics:
         """What all parts together had."""
-        self._count()
-        return TensorStatistics(float(self._low), float(self._high), self._counts)
+        counts = None if self._counts is None else _narrowest(self._counts)
+        return TensorStatistics(float(self._low), float(self._high), counts, self._samples.kept())
 
-    def _count(self) -> None:
-        if self._counts is not None and self._waiting:
-            self._counts = self._counts + np.bincount(np.concatenate(self._waiting), minlength=BUCKETS)
-            self._waiting = []
+    def _count(self, counts: Counts, buckets: NDArray[np.uint16]) -> None:
+        self._counted += buckets.size
+        if self._counted > MOST:  # one of them might overflow
+            self._counts = counts = counts.astype(np.int64, copy=False)
+        np.add.at(counts, buckets, counts.dtype.type(1))  # which is fast only if it has the same type
 
 
-def _counted(array: NDArray[np.float32]) -> NDArray[np.uint16]:
+def _extremes(array: NDArray[np.float32], samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Of each sample: of its rows, or of all together where rows do not tell which sample they are of."""
+    if array.ndim == 0 or len(array) % samples:
+        return np.full(samples, array.min()), np.full(samples, array.max())
+    rows = array.reshape(samples, -1)
+    return rows.min(axis=1), rows.max(axis=1)
+
+
+def _narrowest(counts: Counts) -> Counts:
+    """A copy, in 32 bits if they hold it."""
+    if counts.max() <= MOST:
+        return counts.astype(np.uint32)
+    return counts.astype(np.int64)
+
+
+def _buckets(array: NDArray[np.float32]) -> NDArray[np.uint16]:
     """The buckets of the values that are counted."""
     rows = np.ascontiguousarray(array, np.dtype("<f4")).reshape(len(array) if array.ndim else 1, -1)
     # The step is odd, so that it meets every column of an image; it does not depend on the batch.
     step = 1 if rows.shape[1] <= ROW else -(-rows.shape[1] // ROW) | 1
-    return rows.view("<u2")[:, 1 :: 2 * step].reshape(-1).copy()
+    return rows.view("<u2")[:, 1 :: 2 * step].reshape(-1)
 
 
 @cache

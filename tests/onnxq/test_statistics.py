@@ -1,12 +1,14 @@
 """Statistics merge exactly, and their histogram is true to 1 %."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onnxq.statistics import ROW, TensorStatistics
+from onnxq.statistics import BUCKETS, ROW, Count, TensorStatistics
 from onnxq.testing import normal
 
 
@@ -86,3 +88,43 @@ def test_without_a_histogram_only_extremes_are_kept() -> None:
     assert (merged.low, merged.high, merged.counts) == (-1, 1, None)
     with pytest.raises(ValueError, match="only extremes"):
         merged.histogram()
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (12, 5), (6, 2, 3), (60,)])
+def test_each_sample_s_extremes_are_known_where_rows_tell_which_sample_they_are_of(shape: tuple[int, ...]) -> None:
+    values, count = normal(*shape), Count()
+    for part in np.split(values, 3):
+        count.add(part, 2)
+    found, rows = count.kept().samples, values.reshape(6, -1)
+    assert found is not None and found.count == 6
+    assert np.array_equal(found.latest, np.stack([rows.min(axis=1), rows.max(axis=1)], axis=1))
+
+
+@pytest.mark.parametrize("shape", [(5, 4), ()])
+def test_what_cannot_be_split_counts_as_the_same_for_each_of_its_samples(shape: tuple[int, ...]) -> None:
+    values, count = normal(*shape), Count(histogram=False)
+    count.add(values, 3)
+    found = count.kept().samples
+    assert found is not None and np.array_equal(found.latest, [[values.min(), values.max()]] * 3)
+
+
+def test_a_count_becomes_wider_when_it_would_overflow_and_not_before() -> None:
+    def seen(times: int) -> TensorStatistics:
+        return TensorStatistics(1, 1, np.full(BUCKETS, times, np.uint32))
+
+    most = 2**32 - 1
+    narrow, wide = seen(most - 1).merge(seen(1)), seen(most).merge(seen(1))
+    assert narrow.counts is not None and (narrow.counts.dtype.name, narrow.counts.max()) == ("uint32", most)
+    assert wide.counts is not None and (wide.counts.dtype.name, wide.counts.max()) == ("int64", most + 1)
+    again = seen(1).merge(wide).counts
+    assert again is not None and again.min() == most + 2
+
+
+def test_what_watches_a_tensor_takes_less_than_300_kilobytes() -> None:
+    tracemalloc.start()
+    count = Count()
+    for seed in range(400):
+        count.add(normal(3, 70, seed=seed), 3)
+    kept = sum(stat.size for stat in tracemalloc.take_snapshot().statistics("filename"))
+    tracemalloc.stop()
+    assert count.kept().counts is not None and kept < 300_000

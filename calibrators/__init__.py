@@ -1,18 +1,48 @@
 """Ways to choose the range of a tensor from its statistics, one per file."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import cast
 
 from onnxq import plugins
+from onnxq.calibrators.auto import Auto
 from onnxq.calibrators.calibrator import Calibrator
+from onnxq.calibrators.entropy import Entropy
+from onnxq.calibrators.lp import Lp
+from onnxq.calibrators.mean_minmax import MeanMinMax
 from onnxq.calibrators.minmax import MinMax
+from onnxq.calibrators.moving_average import MovingAverage
 from onnxq.calibrators.mse import Mse
 from onnxq.calibrators.percentile import Percentile
 from onnxq.errors import RecipeError, unknown
+from onnxq.validation import validated
 
-CALIBRATORS: dict[str, type[Calibrator]] = {"minmax": MinMax, "mse": Mse, "percentile": Percentile}
+CALIBRATORS: dict[str, type[Calibrator]] = {
+    "auto": Auto,
+    "minmax": MinMax,
+    "mean_minmax": MeanMinMax,
+    "moving_average": MovingAverage,
+    "percentile": Percentile,
+    "entropy": Entropy,
+    "mse": Mse,
+    "lp": Lp,
+}
 
-__all__ = ["CALIBRATORS", "Calibrator", "MinMax", "Mse", "Percentile", "calibrator_names", "calibrator_of"]
+__all__ = [
+    "CALIBRATORS",
+    "Auto",
+    "Calibrator",
+    "Entropy",
+    "Lp",
+    "MeanMinMax",
+    "MinMax",
+    "MovingAverage",
+    "Mse",
+    "Percentile",
+    "calibrator_names",
+    "calibrator_of",
+    "with_options",
+]
 
 
 def calibrator_names() -> tuple[str, ...]:
@@ -21,18 +51,34 @@ def calibrator_names() -> tuple[str, ...]:
 
 
 def calibrator_of(name: str) -> type[Calibrator]:
-    """The calibrator of that name. Raises RecipeError for a name that is none."""
+    """The calibrator of that name, or the user's own as ``module:Class``. Raises RecipeError where there is none."""
     if plugin := plugins.load("calibrator", name, CALIBRATORS, _checked):
         return plugin
+    if own := plugins.imported("calibrator", name, _checked):
+        return own
     if name not in CALIBRATORS:
-        raise RecipeError(unknown("calibrator", name, calibrator_names()))
+        said = unknown("calibrator", name, calibrator_names())
+        raise RecipeError(f"{said} A calibrator of your own is written module:Class.")
     return CALIBRATORS[name]
 
 
+def with_options(kind: type[Calibrator], options: Mapping[str, object], name: str) -> Calibrator:
+    """The calibrator with its options, which are fields of a dataclass. Raises RecipeError for one it does not have."""
+    if options and not dataclasses.is_dataclass(kind):
+        given = ", ".join(map(repr, options))
+        raise RecipeError(f"{name}: it is not a dataclass, so it has no options, and {given} cannot be set.")
+    try:
+        return validated(kind, options, name) if dataclasses.is_dataclass(kind) else kind()
+    except RecipeError as error:  # one that the calibrator raises itself knows not what it is called
+        raise RecipeError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
+    except Exception as error:  # the user's own code, which may raise anything
+        raise RecipeError(f"{name}: cannot be made: {type(error).__name__}: {error}.") from error
+
+
 def _checked(name: str, found: object) -> type[Calibrator]:
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found)):
-        raise TypeError("it is not a dataclass")
-    for member in ("histogram", "range"):
-        if not hasattr(found, member):
-            raise TypeError(f"it has no {member!r}; see onnxq.calibrators.calibrator")
+    lacks = [f"it has no {member!r}" for member in ("histogram", "range") if not hasattr(found, member)]
+    if not isinstance(found, type):
+        lacks = [f"it is a {type(found).__name__}"]
+    if lacks:
+        raise TypeError(f"it is not a calibrator, a class with `histogram` and `range`: {lacks[0]}")
     return cast(type[Calibrator], found)

@@ -17,6 +17,13 @@ Preprocess = Annotated[
 ]
 SampleCount = Annotated[int | None, typer.Option("--samples", help="Use the first N samples.", rich_help_panel=DATA)]
 Seed = Annotated[int, typer.Option(help="Of random samples.", rich_help_panel=DATA)]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="Calibrate on the workers of the Dask scheduler at this address, tcp://HOST:8786 (docs/cluster.md).",
+        rich_help_panel=DATA,
+    ),
+]
 Exclude = Annotated[
     list[str] | None,
     typer.Option(help="Keep nodes whose name matches this regular expression in float.", rich_help_panel=PLAN),

@@ -10,6 +10,7 @@ from onnxq.cli.options import (
     OUT,
     PLAN,
     Build,
+    Cluster,
     Exclude,
     FloatType,
     JsonFile,
@@ -76,6 +77,7 @@ def quantize(
     samples: SampleCount = None,
     batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
     seed: Seed = 0,
+    cluster: Cluster = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="A recipe's name or YAML file. [default: default]", rich_help_panel=PLAN),
@@ -83,7 +85,8 @@ def quantize(
     calibrator: Annotated[
         str | None,
         typer.Option(
-            help="How ranges are chosen: mse, minmax or percentile.",
+            help="How ranges are chosen: mse, lp, entropy, percentile, minmax, mean_minmax, moving_average (docs/"
+            "recipes.md), or a class of your own, module:Class. [default: mse]",
             rich_help_panel=PLAN,
             autocompletion=_calibrators,
         ),
@@ -158,6 +161,7 @@ def quantize(
         reduce_range,
         ranges,
         ranges_out is not None,
+        cluster,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)

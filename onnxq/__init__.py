@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnxq.checking.check import Checked, check
     from onnxq.errors import (
+        ClusterError,
         DataError,
         EngineError,
         EngineMissing,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "onnxq.checking.check": ("Checked", "check"),
     "onnxq.errors": (
+        "ClusterError",
         "DataError",
         "EngineError",
         "EngineMissing",
@@ -56,6 +58,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "BackendResult",
     "Checked",
+    "ClusterError",
     "DataError",
     "EngineError",
     "EngineMissing",

@@ -6,6 +6,7 @@
     ├── RecipeError     a recipe, a card or an option is wrong
     ├── EngineError     the engine refused the graph
     │   └── EngineMissing   the engine is not installed; the message has the pip line
+    ├── ClusterError    the cluster cannot be reached, or cannot do the work
     └── OutputError     a file cannot be written
 
 ``Declined`` stands apart: it is how a rewrite says why it leaves a node alone, and ends in the ledger.
@@ -40,6 +41,10 @@ class EngineMissing(EngineError):
 
     def __init__(self, engine: str, extra: str) -> None:
         super().__init__(f"{engine} is not installed. Install it with: pip install 'onnxq[{extra}]'")
+
+
+class ClusterError(OnnxqError):
+    """The cluster cannot be reached, or cannot do the work."""
 
 
 class OutputError(OnnxqError):

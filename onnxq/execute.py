@@ -69,11 +69,16 @@ def returning(model: onnx.ModelProto, tensors: Iterable[str]) -> onnx.ModelProto
     """The model with ``tensors`` for outputs; with its own, where all of them are inputs."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
-    inner = sorted(set(tensors) - {entry.name for entry in watched.graph.input})
-    if inner:
-        del watched.graph.output[:]
-        watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    return_from(watched, tensors)
     return watched
+
+
+def return_from(model: onnx.ModelProto, tensors: Iterable[str]) -> None:
+    """Let the model have ``tensors`` for outputs; its own, where all of them are inputs."""
+    inner = sorted(set(tensors) - {entry.name for entry in model.graph.input})
+    if inner:
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
 
 
 def real_samples(array: Array, part: Batch) -> Array:

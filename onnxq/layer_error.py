@@ -91,7 +91,8 @@ class _Layer:
         )
         scale_input_channels(alone, factor, np.zeros(len(factor)))
         weight = np.asarray(alone.inputs[1].values, np.float32)
-        alone.inputs.clear()  # a node and its tensors hold each other, and would hold the weight with them
+        # A tensor of graphsurgeon's holds itself, and would hold the weight until garbage is collected.
+        alone.inputs[1].values = np.empty(0, np.float32)
         return weight
 
     def error(self, read: Array, weight: Array, scheme: Scheme) -> float:

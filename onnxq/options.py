@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
 from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.validation import validated
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Options:
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
-    ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made.
+    ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made;
+    ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one.
     """
 
     calibrator: str | None = None
@@ -37,6 +42,7 @@ class Options:
     reduce_range: bool | None = None
     ranges: str | Path | None = None
     export_ranges: bool = False
+    cluster: "str | Client | None" = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):

@@ -13,6 +13,7 @@ from onnxq.backends import backend_of, require
 from onnxq.backends.backend import Backend
 from onnxq.backends.saturation import reduced
 from onnxq.clock import Clock
+from onnxq.cluster.connection import reach
 from onnxq.errors import DataError, RecipeError
 from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
@@ -67,13 +68,22 @@ def quantize(
         if options.build:
             for entry in backends:
                 require(entry)
+        if options.cluster is not None:
+            reach(options.cluster)
         source = load_model(model)
         inputs = input_specs(source)
         data = open_samples(
             samples, inputs, preprocessing=options.preprocessing, limit=options.samples, seed=options.seed
         )
         base = Workspace(
-            to_graph(source), source, data, backends[0], options.batch, progress=progress, beside=tuple(backends[1:])
+            to_graph(source),
+            source,
+            data,
+            backends[0],
+            options.batch,
+            options.cluster,
+            progress=progress,
+            beside=tuple(backends[1:]),
         )
         _tell_frozen_inputs(base)
         beginning = Beginning(base, tuple(asked), tuple(backends), Proof(source, data))

@@ -1,4 +1,5 @@
-"""Backends, passes and calibrators that installed packages offer, by the entry points in their metadata.
+"""Backends, passes and calibrators that are not onnxq's own: those that installed packages offer, by the entry points
+in their metadata, and those that a user names as ``module:Class``.
 
     [project.entry-points."onnxq.backends"]
     my_npu = "my_package.my_npu:BACKEND"
@@ -7,6 +8,7 @@ Nothing is imported until a name is asked for. A name that is onnxq's own, or th
 it is asked for: what a recipe means must not depend on what else is installed.
 """
 
+import importlib
 from collections.abc import Callable, Collection
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, TypeVar
@@ -51,6 +53,25 @@ def load(kind: Kind, name: str, own: Collection[str], check: Callable[[str, obje
             f"the {kind} {name!r} of {packages} ({found[0].value}) cannot be used: "
             f"{type(error).__name__}: {error}. Mend the package, or uninstall it."
         ) from error
+
+
+def imported(kind: Kind, name: str, check: Callable[[str, object], T]) -> T | None:
+    """What ``module:Class`` names, if ``check`` lets it pass; None for a name that is not of that form.
+
+    Raises RecipeError for what cannot be imported, and for what ``check`` says of it.
+    """
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        return None
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # importing runs the user's module, which may raise anything
+        way_out = " Put its folder into PYTHONPATH." if isinstance(error, ModuleNotFoundError) else ""
+        raise RecipeError(f"{kind} {name!r} cannot be imported: {error}.{way_out}") from error
+    try:
+        return check(name, found)
+    except TypeError as error:
+        raise RecipeError(f"{name!r} {str(error).removeprefix('it ')}.") from error
 
 
 def _package(entry: EntryPoint) -> str:

@@ -64,7 +64,8 @@ def rewrite_all(workspace: Workspace, steps: Sequence[FloatRewrite], proof: Proo
     for done, step in enumerate(steps):
         workspace.progress("prepare", done, len(steps))
         if step(workspace):
-            workspace.statistics, changed = {}, True
+            workspace.forget()
+            changed = True
     workspace.progress("prepare", len(steps), len(steps))
     if changed and proof.objection(workspace.model(), min(step.tolerance for step in steps)) is not None:
         workspace.restore(before)
@@ -84,7 +85,7 @@ def rewrite(workspace: Workspace, step: FloatRewrite, proof: Proof | None = None
     said = proof.objection(workspace.model(), step.tolerance)
     changed = said is None or _Trial(workspace, before, step, proof).without_culprits(said)
     if changed:
-        workspace.statistics, workspace.ranges = {}, None  # a tensor may keep its name and change its values
+        workspace.forget()
     return changed
 
 

@@ -8,7 +8,6 @@ passes:
 """
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,32 +124,23 @@ def _pass(entry: str | dict[str, dict[str, Any] | None], where: str) -> Pass:
 def _kind(name: str, where: str) -> type[Pass]:
     """A pass of ours by name, one that an installed package offers, or the user's own as ``module:Class``."""
     try:
-        plugin = plugins.load("pass", name, PASSES, _checked)
+        found = plugins.load("pass", name, PASSES, _checked) or plugins.imported("pass", name, _checked)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from error
-    if plugin is not None:
-        return plugin
+    if found is not None:
+        return found
     if name in PASSES:
         return PASSES[name]
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        names = (*PASSES, *plugins.offered("pass"))
-        raise RecipeError(f"{where}: {unknown('pass', name, names)} A pass of your own is written module:Class.")
-    try:
-        found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # importing runs the user's module, which may raise anything
-        raise RecipeError(f"{where}: pass {name!r} cannot be imported: {error}.") from error
-    try:
-        return _checked(getattr(found, "name", ""), found)
-    except TypeError as error:
-        raise RecipeError(f"{where}: {name!r} {str(error).removeprefix('it ')}.") from error
+    names = (*PASSES, *plugins.offered("pass"))
+    raise RecipeError(f"{where}: {unknown('pass', name, names)} A pass of your own is written module:Class.")
 
 
 def _checked(name: str, found: object) -> type[Pass]:
     called = isinstance(found, type) and any("__call__" in vars(kind) for kind in found.__mro__)
+    called = called and isinstance(getattr(found, "name", None), str)
     if not (isinstance(found, type) and dataclasses.is_dataclass(found) and called):
         raise TypeError("it is not a pass: a frozen dataclass with a `name`, called on a workspace")
-    if getattr(found, "name", None) != name:
+    if ":" not in name and getattr(found, "name", None) != name:
         raise ValueError(f"it calls itself {getattr(found, 'name', None)!r}")
     return cast(type[Pass], found)
 

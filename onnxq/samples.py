@@ -8,13 +8,13 @@ Data is read a little at a time, as often as asked, and every batch is checked b
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from onnxq.data.arrays import Held
-from onnxq.data.batches import Batch, Piece, rebatch
+from onnxq.data.batches import Batch, Piece, by_shard, rebatch, within
 from onnxq.data.chunks import Chunk, Source
 from onnxq.data.feeds import pieces
 from onnxq.data.random_data import random_source
@@ -24,23 +24,40 @@ from onnxq.errors import DataError
 from onnxq.inputs import Array, InputSpec, batch_axis, input_specs
 from onnxq.preprocess import Preprocessing
 
-__all__ = ["Batch", "Data", "InputSpec", "Samples", "input_specs", "open_samples"]
+__all__ = ["SHARD", "Batch", "Data", "InputSpec", "Samples", "input_specs", "open_samples"]
+
+SHARD = 64  # samples: enough for what is done once a shard to cost little, few enough to occupy many workers
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Data that fits a model's inputs; nothing is read before ``batches``."""
+    """Data that fits a model's inputs; nothing is read before ``batches``.
+
+    The first sample of ``source`` is number ``begin`` of all the data there is. The first ``limit`` of its samples are
+    meant, and with a ``span`` only those from its first number up to its second.
+    """
 
     source: Source
     inputs: tuple[InputSpec, ...]
     preprocessing: Preprocessing | None = None
     limit: int | None = None
+    begin: int = 0
+    span: tuple[int, int] | None = None
 
     @property
     def count(self) -> int | None:
         """The number of samples; None where only reading would tell."""
         known = self.source.count
+        if known is not None and self.span is not None:
+            return self.span[1] - self.span[0]
         return known if known is None or self.limit is None else min(known, self.limit)
+
+    @property
+    def shard(self) -> int:
+        """The number of samples in a shard: as many for any batch, but whole batches where the model fixes theirs."""
+        fixed = batch_axis(self.inputs).fixed or 1
+        return -(-SHARD // fixed) * fixed
 
     @property
     def labels_known(self) -> bool | None:
@@ -63,7 +80,23 @@ class Samples:
         """The first ``n`` samples, or all where there are fewer. Raises DataError when ``n`` is below 1."""
         if n < 1:
             raise DataError(f"{n} samples asked for (--samples, limit=); at least 1 is needed.")
+        if self.span is not None:
+            return self.part(self.span[0], self.span[0] + n)
         return replace(self, limit=n if self.limit is None else min(n, self.limit))
+
+    def part(self, start: int, stop: int) -> "Samples":
+        """Samples ``start`` to ``stop``, as far as there are such; they keep their numbers.
+
+        Its source has no others where that can be: then ``span`` is None, and nothing before ``start`` is read.
+        """
+        first, *ends = self.span or (self.begin,)
+        ends += [self.begin + n for n in (self.limit, self.source.count) if n is not None]
+        end = min([stop, *ends])
+        first = min(max(first, start), end)
+        source = self.source.part(first - self.begin, end - self.begin)
+        if source is None:
+            return replace(self, span=(first, end))
+        return replace(self, source=source, begin=first, limit=None)
 
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """The samples in order, ``size`` (1 by default) at a time, from the first at every call.
@@ -71,24 +104,40 @@ class Samples:
         A model of fixed batch size gets batches of that size, the last one filled; feeds that are whole by
         themselves come one by one. Raises DataError when the data does not fit, is not finite, or is empty.
         """
+        yield from self._some(self._rebatch(self._pieces(), size))
+
+    def shards(self, size: int | None = None) -> Iterator[Iterator[Batch]]:
+        """The batches of one shard after another, as those of ``part`` for each shard would be, but read once.
+
+        A shard is to be gone through before the next is asked for. Raises as ``batches`` does.
+        """
+        yield from self._some(self._rebatch(some, size) for some in by_shard(self._pieces(), self.shard))
+
+    def _rebatch(self, some: Iterable[Piece], size: int | None) -> Iterator[Batch]:
         if size is not None and size < 1:
             raise DataError(f"a batch size of {size} was asked for; at least 1 is needed.")
         fixed = batch_axis(self.inputs).fixed
+        return rebatch(some, fixed or size or 1, fill=fixed is not None)
+
+    def _some(self, given: Iterable[T]) -> Iterator[T]:
         empty = True
-        for batch in rebatch(self._pieces(), fixed or size or 1, fill=fixed is not None):
+        for one in given:
             empty = False
-            yield batch
+            yield one
         if empty:
             raise DataError(f"{self.source.description}: gave 0 samples. Give at least one.")
 
     def _pieces(self) -> Iterator[Piece]:
-        start, labelled = 0, self.source.labelled
+        return self._fitting() if self.span is None else within(self._fitting(), *self.span)
+
+    def _fitting(self) -> Iterator[Piece]:
+        start, labelled = self.begin, self.source.labelled
         for chunk in self.source.chunks():
-            some = chunk if self.limit is None else chunk.first(self.limit - start)
+            some = chunk if self.limit is None else chunk.first(self.begin + self.limit - start)
             labelled = _agreed(some, labelled)
             yield from pieces(some, self.inputs, self.preprocessing, start)
             start += some.count
-            if start == self.limit:
+            if self.limit is not None and start == self.begin + self.limit:
                 return
 
 

@@ -6,18 +6,21 @@ a beginning ─▶ calibrated, for all backends together ─▶ finished, for ea
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from onnxq.backends.backend import Backend
 from onnxq.clock import Clock
 from onnxq.delivery import deliver
 from onnxq.errors import RecipeError
 from onnxq.graph import every_node
+from onnxq.moment_turns import beside_statistics
 from onnxq.outside import complete, total_bytes
 from onnxq.passes import Calibrate, CorrectBias, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite, rewrite_all
 from onnxq.result import BackendResult
 from onnxq.statistics import TensorStatistics
+from onnxq.watching import Watcher
 from onnxq.workspace import FloatRewrite, Pass, Workspace
 
 
@@ -123,12 +126,17 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
         check_order(space, steps[at])
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
-    watched = {tensor for space in spaces for tensor in calibrate.unknown(space)}
+    wanted = [calibrate.watched(space) for space in spaces]
+    alike = frozenset[str]().union(*(tensors for tensors, _ in wanted))
+    others: set[Watcher[Any]] = {*beside_statistics(spaces, steps[at:])}.union(*(found.values() for _, found in wanted))
     known: dict[str, TensorStatistics] = {}
+    kept: dict[Watcher[Any], Any] = {}
     # The graph with most tensors, prepared for its backend, mostly has those of all the others.
     for space in sorted(spaces, key=lambda space: -len(space.graph.nodes)):
-        space.statistics = known
-        collect(space, watched & space.graph.tensors().keys(), calibrate.calibrator().histogram)
+        space.statistics, space.kept = known, kept
+        tensors = space.graph.tensors().keys()
+        here = {watcher for watcher in others if watcher.tensor in tensors}
+        collect(space, alike & tensors, calibrate.calibrator().histogram, here)
     del steps[:at]
 
 

@@ -6,8 +6,11 @@ result; and every bucket is narrower than 1 % of its values. Of a tensor with mo
 evenly spread part is counted; the extremes are of all. A tensor takes less than 300 kB, however many samples there are.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +18,10 @@ from numpy.typing import NDArray
 from onnxq.sample_extremes import Extremes, SampleExtremes
 
 Counts = NDArray[np.uint32] | NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
+Weigh = Callable[[tuple[int, ...]], NDArray[np.int64]]
+"""What each value of a row of some shape counts for."""
+
 BUCKETS = 2**16
 ROW = 2**13  # values of one sample that are counted; of larger tensors, every n-th
 MOST = 2**32 - 1  # that a count of 32 bits holds
@@ -53,6 +60,11 @@ class TensorStatistics:
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
     @property
+    def reach(self) -> float:
+        """The largest magnitude."""
+        return max(abs(self.low), abs(self.high))
+
+    @property
     def excited(self) -> bool:
         """Whether any value was other than zero."""
         return self.low != 0 or self.high != 0
@@ -73,35 +85,63 @@ class TensorStatistics:
         return self.samples
 
 
+@dataclass(frozen=True)
+class Reduced:
+    """Of a tensor of n rows: ``high`` and, unless it is known to be 0, ``low`` of parts of each row, [n, parts]; the
+    ``total`` or mean of these, in which no NaN is lost; and ``some`` of its values, [n, k], if they were asked for.
+    ``shape``: of a row."""
+
+    shape: tuple[int, ...]
+    high: NDArray[np.float32]
+    total: NDArray[np.float32] | None = None
+    low: NDArray[np.float32] | None = None
+    some: NDArray[np.float32] | None = None
+
+    def extremes(self) -> NDArray[np.float32]:
+        """The lows and the highs of parts, [n, 2 * parts]."""
+        low = np.minimum(self.high, 0) if self.low is None else self.low
+        both = np.concatenate([low, self.high], axis=1)
+        return both if self.total is None else np.where(np.isnan(np.tile(self.total, 2)), np.nan, both)
+
+
 class Count:
     """Collects the statistics of a tensor that is shown a part at a time."""
 
-    def __init__(self, histogram: bool = True) -> None:
+    def __init__(self, histogram: bool = True, weigh: Weigh | None = None) -> None:
         self._low, self._high = np.float32(np.inf), np.float32(-np.inf)
         self._samples = Extremes()
         self._counts: Counts | None = np.zeros(BUCKETS, np.uint32) if histogram else None
-        self._counted = 0
+        self._counted, self._weigh = 0, weigh
 
-    def add(self, array: NDArray[np.float32], samples: int) -> None:
-        """The values of so many ``samples``."""
-        if array.size == 0:
-            return
+    def add(self, array: NDArray[np.float32] | Reduced, samples: int) -> None:
+        """The values of so many ``samples``, or what was reduced to their extremes and the values to count."""
+        if isinstance(array, Reduced):
+            self._add(array.extremes(), array.some, array.shape, samples)
+        elif array.size:
+            self._add(array, _some(array), array.shape[1:], samples)
+
+    def _add(
+        self, array: NDArray[np.float32], counted: NDArray[np.float32] | None, shape: tuple[int, ...], samples: int
+    ) -> None:
         lows, highs = _extremes(array, samples)
         self._low, self._high = np.minimum(self._low, lows.min()), np.maximum(self._high, highs.max())
         self._samples.add(lows, highs)
-        if self._counts is not None:
-            self._count(self._counts, _buckets(array))
+        if self._counts is not None and counted is not None:
+            weights = None if self._weigh is None else _some(self._weigh(shape).reshape(1, *shape)).reshape(-1)
+            self._count(self._counts, _buckets(counted), weights)
 
     def kept(self) -> TensorStatistics:
         """What all parts together had."""
         counts = None if self._counts is None else _narrowest(self._counts)
         return TensorStatistics(float(self._low), float(self._high), counts, self._samples.kept())
 
-    def _count(self, counts: Counts, buckets: NDArray[np.uint16]) -> None:
-        self._counted += buckets.size
+    def _count(self, counts: Counts, buckets: NDArray[np.uint16], weights: NDArray[np.int64] | None) -> None:
+        self._counted += buckets.size if weights is None else len(buckets) * int(weights.sum())
         if self._counted > MOST:  # one of them might overflow
             self._counts = counts = counts.astype(np.int64, copy=False)
-        np.add.at(counts, buckets, counts.dtype.type(1))  # which is fast only if it has the same type
+        one = counts.dtype.type(1)  # adding is fast only if it has the same type
+        each = one if weights is None else np.tile(weights.astype(counts.dtype), len(buckets))
+        np.add.at(counts, buckets.reshape(-1), each)
 
 
 def _extremes(array: NDArray[np.float32], samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -119,12 +159,31 @@ def _narrowest(counts: Counts) -> Counts:
     return counts.astype(np.int64)
 
 
-def _buckets(array: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """The buckets of the values that are counted."""
-    rows = np.ascontiguousarray(array, np.dtype("<f4")).reshape(len(array) if array.ndim else 1, -1)
-    # The step is odd, so that it meets every column of an image; it does not depend on the batch.
-    step = 1 if rows.shape[1] <= ROW else -(-rows.shape[1] // ROW) | 1
-    return rows.view("<u2")[:, 1 :: 2 * step].reshape(-1)
+def _buckets(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """One for each value, [rows, values]."""
+    rows = np.ascontiguousarray(values, np.dtype("<f4")).reshape(len(values) if values.ndim else 1, -1)
+    return rows.view("<u2")[:, 1::2]
+
+
+def _some(array: NDArray[Number]) -> NDArray[Number]:
+    """The values that are counted, evenly spread over each row and the same whatever the batch."""
+    shape = array.shape[1:]
+    if len(shape) > 2:
+        return array[(slice(None), slice(None), *[slice(None, None, lattice(shape))] * (len(shape) - 1))]
+    return array.reshape(len(array), -1)[:, :: every_nth(shape)] if array.ndim else array
+
+
+def lattice(shape: tuple[int, ...]) -> int:
+    """Along each axis of [channels, positions...] at every how many positions values are counted: an odd number, so
+    that patterns of two, as upsampling makes them, are met everywhere."""
+    share = math.prod(shape) / (2 * ROW)
+    return next(step for step in range(1, math.ceil(share) + 3, 2) if step ** (len(shape) - 1) >= share)
+
+
+def every_nth(shape: tuple[int, ...]) -> int:
+    """Every how many values of a row one is counted: an odd number, so that every column is met."""
+    size = math.prod(shape)
+    return 1 if size <= ROW else -(-size // ROW) | 1
 
 
 @cache

@@ -1,19 +1,27 @@
 """Watch tensors while a graph runs, batch by batch: what is kept of each is small, and merges."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
-from onnxq.execute import Session, real_samples, returning
-from onnxq.samples import Samples
+from onnxq.channel_weights import ChannelWeights
+from onnxq.execute import Session, real_samples, return_from
+from onnxq.inputs import Array
+from onnxq.reductions import HUGE, Outputs, every, makes_nan, reduce
+from onnxq.samples import Batch, Samples
 from onnxq.statistics import Count, TensorStatistics
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
+THREADS = 1  # of a session on a cluster: some sums depend on their number, and workers need not have as many
 
 
 class Mergeable(Protocol):
@@ -28,8 +36,9 @@ Kept = TypeVar("Kept", covariant=True, bound=Mergeable)
 class Accumulator(Protocol[Kept]):
     """Is shown a tensor again and again."""
 
-    def add(self, array: NDArray[np.float32], samples: int, /) -> None:
-        """``array`` is the tensor of so many ``samples``, mostly along its first axis."""
+    def add(self, array: Any, samples: int, /) -> None:
+        """``array`` is the tensor of so many ``samples``, float32 and mostly along its first axis; for ``Values``,
+        what was ``Reduced`` of it if it is large."""
 
     def kept(self) -> Kept:
         """What is known from all that was shown."""
@@ -48,13 +57,16 @@ class Watcher(Protocol[Kept]):
 
 @dataclass(frozen=True)
 class Values:
-    """The extremes of a tensor, and how often it has which values."""
+    """The extremes of a tensor, and how often it has which values; each counts with the weight of its channel, if there
+    are ``weights``. ``nan``: it may well have NaN, so look for it."""
 
     tensor: str
     histogram: bool = True
+    weights: ChannelWeights | None = None
+    nan: bool = False
 
     def begin(self) -> Accumulator[TensorStatistics]:
-        return Count(self.histogram)
+        return Count(self.histogram, None if self.weights is None else self.weights.row)
 
 
 Key = TypeVar("Key")
@@ -67,25 +79,108 @@ def watch(
     *,
     batch: int | None = None,
     step: Callable[[int], None] = lambda done: None,
+    cluster: "str | Client | None" = None,
+    tell: Callable[[str], None] = lambda reason: None,
 ) -> dict[Key, Any]:
     """What the ``watchers`` keep of all samples, in one pass, and in memory that does not grow with their number.
 
-    ``batch=None`` chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done.
+    Every shard of the samples is watched by itself, and what is kept of it is merged with what is kept of all before
+    it: always in this order, so that sums of floats are the same wherever the shards were watched. ``batch=None``
+    chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done. Of a
+    ``cluster``, by its scheduler's address, the workers watch; ``tell`` is told what the user should know of them.
     """
-    names = sorted({watcher.tensor for watcher in watchers.values()})
-    session = Session(returning(model, names))
-    found = {key: (watcher.tensor, watcher.begin()) for key, watcher in watchers.items()}
-    for part in samples.batches(batch or _choose_batch(session, samples, names)):
-        seen = {**part.feeds, **session.run(part.feeds)}
-        arrays = {name: real_samples(seen[name], part).astype(np.float32, copy=False) for name in names}
-        for tensor, accumulator in found.values():
-            accumulator.add(arrays[tensor], part.count)
-        step(part.start + part.count)
-    return {key: accumulator.kept() for key, (_, accumulator) in found.items()}
+    if makes_nan(model.graph):
+        watchers = _looking(watchers)
+
+    def found(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Any]:
+        watching = Watching(model, watchers, None if cluster is None else THREADS)
+        size = batch or watching.batch(samples)
+        if cluster is None:
+            return folded(watching.shard(batches, step) for batches in samples.shards(size))
+        from onnxq.cluster.coordinator import spread
+
+        with closing(spread(cluster, watching, samples, size, step=step, tell=tell)) as shards:  # at an error too
+            return folded(shards)
+
+    kept = found(watchers)
+    looking = _looking(watchers)
+    if looking != watchers and any(isinstance(one, TensorStatistics) and one.reach > HUGE for one in kept.values()):
+        return found(looking)
+    return kept
 
 
-def _choose_batch(session: Session, samples: Samples, names: list[str]) -> int:
-    first = next(iter(samples.batches(1)))
-    seen = {**first.feeds, **session.run(first.feeds)}
-    weight = sum(seen[name].nbytes for name in names) or 1
-    return max(1, min(LARGEST_BATCH, BATCH_BYTES // weight))
+def _looking(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Watcher[Any]]:
+    """The same, looking for NaN."""
+    return {key: replace(one, nan=True) if isinstance(one, Values) else one for key, one in watchers.items()}
+
+
+class Watching(Generic[Key]):
+    """A model that runs, and what is to be kept of its tensors: it watches one shard after another."""
+
+    def __init__(
+        self, model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]], threads: int | None = None
+    ) -> None:
+        self.model, self.watchers = model, watchers
+        watched, self._reduced = _reduced(model, watchers)
+        whole = {watcher.tensor for key, watcher in watchers.items() if key not in self._reduced}
+        self._names = sorted({*whole, *every(self._reduced.values())})
+        return_from(watched, self._names)
+        self._session = Session(watched, threads=threads)
+
+    def batch(self, samples: Samples) -> int:
+        """A batch whose watched tensors weigh little."""
+        seen = self._seen(next(iter(samples.batches(1))))
+        weight = sum(array.nbytes for array in seen.values()) + sum(made.bytes for made in self._reduced.values())
+        return max(1, min(LARGEST_BATCH, BATCH_BYTES // (weight or 1)))
+
+    def shard(self, batches: Iterable[Batch], step: Callable[[int], None] = lambda done: None) -> dict[Key, Any]:
+        """What is kept of one shard."""
+        found = {key: watcher.begin() for key, watcher in self.watchers.items()}
+        for part in batches:
+            seen = self._seen(part)
+            arrays = {name: real_samples(seen[name], part).astype(np.float32, copy=False) for name in self._names}
+            for key, accumulator in found.items():
+                made = self._reduced.get(key)
+                shown = arrays[self.watchers[key].tensor] if made is None else made.of(arrays)
+                accumulator.add(shown, part.count)
+            step(part.start + part.count)
+        return {key: accumulator.kept() for key, accumulator in found.items()}
+
+    def digest(self, part: Batch) -> str:
+        """Of the watched tensors' bytes: the same wherever they are computed alike to the last bit."""
+        found = sha256()
+        for array in self._seen(part).values():
+            found.update(np.ascontiguousarray(array).tobytes())
+        return found.hexdigest()
+
+    def _seen(self, part: Batch) -> dict[str, Array]:
+        made = {**part.feeds, **self._session.run(part.feeds)}
+        return {name: made[name] for name in self._names}
+
+
+def _reduced(
+    model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]]
+) -> tuple[onnx.ModelProto, dict[Key, Outputs]]:
+    """A copy of the model, with nodes that reduce what only values are watched of; and what they make, by watcher."""
+    alone = {key: watcher for key, watcher in watchers.items() if isinstance(watcher, Values)}
+    whole = {watcher.tensor for key, watcher in watchers.items() if key not in alone}
+    extended = onnx.ModelProto()
+    extended.CopyFrom(model)
+    wanted: dict[str, Values] = {}
+    for watcher in alone.values():
+        if watcher.tensor not in whole:
+            same = wanted.get(watcher.tensor, watcher)
+            histogram, nan = same.histogram or watcher.histogram, same.nan or watcher.nan
+            wanted[watcher.tensor] = Values(watcher.tensor, histogram, nan=nan)
+    made = reduce(extended, wanted.values())
+    return extended, {key: made[watcher.tensor] for key, watcher in alone.items() if watcher.tensor in made}
+
+
+def folded(shards: Iterable[dict[Key, Any]]) -> dict[Key, Any]:
+    """What is kept of all ``shards``, merged from the first to the last."""
+    total: dict[Key, Any] = {}
+    for found in shards:
+        for key in list(found):  # one after the other, so that no third of anything is held for long
+            kept = found.pop(key)
+            total[key] = total[key].merge(kept) if key in total else kept
+    return total

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -16,6 +16,10 @@ from onnxq.plan import Plan, Weight
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams, Range
 from onnxq.statistics import TensorStatistics
+from onnxq.watching import Kept, Watcher
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Progress = Callable[[str, int, int | None], None]
 """Told (stage, done, total) as long work goes on; ``total`` is None while it is not known."""
@@ -48,9 +52,11 @@ class Workspace:
     samples: Samples
     backend: Backend
     batch: int | None = None
+    cluster: "str | Client | None" = None  # whose workers watch tensors, or this process
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
     ranges: dict[str, Range] | None = None  # from a file, by tensor, once it was read
+    kept: dict[Watcher[Any], Any] = field(default_factory=dict)  # what watchers did, beside the statistics
     activations: dict[str, QParams] = field(default_factory=dict)
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
     ledger: Ledger = field(default_factory=Ledger)
@@ -73,6 +79,7 @@ class Workspace:
             graph=self.graph.copy(),
             backend=backend,
             statistics=dict(self.statistics),
+            kept=dict(self.kept),
             activations={},
             weights={},
             ledger=self.ledger.copy(),
@@ -92,7 +99,17 @@ class Workspace:
         """Be what ``earlier``, a fork, was when it was made; it is not used up."""
         fresh = earlier.fork(self.backend)
         self.graph, self.ledger, self.normals = fresh.graph, fresh.ledger, fresh.normals
-        self.statistics, self.rewritten, self.uncorrected = fresh.statistics, fresh.rewritten, fresh.uncorrected
+        self.statistics, self.kept = fresh.statistics, fresh.kept
+        self.rewritten, self.uncorrected = fresh.rewritten, fresh.uncorrected
+
+    def seen(self, watcher: Watcher[Kept]) -> Kept:
+        """What it kept."""
+        found: Kept = self.kept[watcher]
+        return found
+
+    def forget(self) -> None:
+        """Drop what was measured: a tensor may have kept its name and changed its values."""
+        self.statistics, self.kept, self.ranges = {}, {}, None
 
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""

@@ -1,13 +1,14 @@
 """Choose a grid for every planned activation, from statistics collected once for all backends."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of
-from onnxq.errors import DataError, RecipeError
+from onnxq.calibrators import Calibrator, calibrator_of, with_options
+from onnxq.channel_weights import channel_weights
+from onnxq.errors import DataError, Declined, RecipeError
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
@@ -15,37 +16,66 @@ from onnxq.ranges.given import given_ranges
 from onnxq.ranges.range_file import read_ranges
 from onnxq.scheme import QParams, Range, held, qparams, same_grid
 from onnxq.statistics import TensorStatistics
-from onnxq.watching import Values, watch
+from onnxq.watching import Values, Watcher, watch
 from onnxq.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class Calibrate:
-    """``activations``: the calibrator; ``percentile``: what the percentile calibrator keeps on each side; ``ranges``: a
-    file of ranges that another tool measured, which are taken as they are."""
+    """``activations``: the calibrator by name, or ``{name: options}``; ``percentile``: an option of that calibrator;
+    ``ranges``: a file of ranges that another tool measured, which are taken as they are."""
 
-    activations: str = "mse"
+    activations: str | Mapping[str, Mapping[str, object] | None] = "mse"
     percentile: float | None = None
     ranges: str | None = None
     name: ClassVar[str] = "calibrate"
 
     def __post_init__(self) -> None:
-        if self.activations not in CALIBRATORS:
-            try:
-                calibrator_of(self.activations)
-            except RecipeError as error:
-                raise RecipeError(f"activations: {error}") from error
-        if self.percentile is not None and self.activations != "percentile":
-            raise RecipeError(f"percentile: the calibrator is {self.activations!r}; it must be 'percentile'")
+        name, options = self._chosen()
+        if self.percentile is not None and name != "percentile":
+            raise RecipeError(f"percentile: the calibrator is {name!r}; it must be 'percentile'")
+        if self.percentile is not None and "percentile" in options:
+            raise RecipeError("percentile: is given twice. Leave out one of them.")
+        self.calibrator()
         if self.ranges is not None:
             read_ranges(self.ranges)  # said now, not when the model is prepared
 
     def calibrator(self) -> Calibrator:
         """The calibrator with its options."""
-        options = {} if self.percentile is None else {"percentile": self.percentile}
-        return calibrator_of(self.activations)(**options)
+        name, options = self._chosen()
+        if self.percentile is not None:
+            options = {**options, "percentile": self.percentile}
+        try:
+            return with_options(calibrator_of(name), options, name)
+        except RecipeError as error:
+            raise RecipeError(f"activations: {error}") from error
 
-    def unknown(self, workspace: Workspace) -> frozenset[str]:
+    def _chosen(self) -> tuple[str, Mapping[str, object]]:
+        if isinstance(self.activations, str):
+            return self.activations, {}
+        if len(self.activations) != 1:
+            said = ", ".join(map(repr, self.activations)) or "none"
+            raise RecipeError(f"activations: one calibrator is wanted, by name or as `name: {{options}}`; not {said}")
+        name, options = next(iter(self.activations.items()))
+        return name, options or {}
+
+    def watched(self, workspace: Workspace) -> tuple[frozenset[str], dict[str, Values]]:
+        """The tensors whose values count alike, and how a calibrator that weighs readers watches the others."""
+        tensors = self._unknown(workspace)
+        if not getattr(self.calibrator(), "weighs_readers", False):
+            return tensors, {}
+        weighed, known = {}, workspace.graph.tensors()
+        for tensor in sorted(tensors & known.keys()):
+            try:
+                entry = workspace.plan.activations.get(tensor)
+                weights = channel_weights(workspace.graph, known[tensor], entry.readers if entry else None)
+                weighed[tensor] = Values(tensor, weights=weights)
+            except Declined as reason:
+                said = f"the error of the tensor itself decides on its range, as for 'mse': {reason}"
+                workspace.ledger.add("declined", self.name, tensor, said)
+        return tensors - weighed.keys(), weighed
+
+    def _unknown(self, workspace: Workspace) -> frozenset[str]:
         """The planned tensors whose ranges no file gives, and the samples have to tell."""
         if self.ranges is not None and workspace.ranges is None:
             workspace.ranges = given_ranges(workspace, self.ranges)
@@ -53,7 +83,8 @@ class Calibrate:
 
     def __call__(self, workspace: Workspace) -> bool:
         calibrator = self.calibrator()
-        collect(workspace, self.unknown(workspace), calibrator.histogram)
+        alike, weighed = self.watched(workspace)
+        collect(workspace, alike, calibrator.histogram, weighed.values())
         workspace.plan = _without_unusable(workspace)
         given = workspace.ranges or {}
         found = {}
@@ -61,37 +92,52 @@ class Calibrate:
             if entry.grid in given:
                 found[tensor] = qparams(entry.schemes.of(given[entry.grid]), given[entry.grid])
                 continue
-            statistics = workspace.statistics[entry.grid]
+            watcher = weighed.get(entry.grid)
+            statistics = workspace.statistics[entry.grid] if watcher is None else workspace.seen(watcher)
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
             through = workspace.plan.activations.get(entry.grid, entry).through
             chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(through or ""))
+            if not (isinstance(chosen, Range) and np.isfinite([chosen.low, chosen.high]).all()):
+                raise RecipeError(
+                    f"{type(calibrator).__name__} chose {chosen} for {tensor!r}; a range has two finite ends"
+                )
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
             if tensor == entry.grid:
-                _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]))
+                what = "values" if watcher is None else "values, by the weights that read them,"
+                _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]), what)
         before, workspace.activations = workspace.activations, found
         return before.keys() != found.keys() or not all(same_grid(found[t], before[t]) for t in found)
 
 
-def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool) -> None:
-    """Watch those tensors that are not known yet. Raises DataError if the samples are empty or all zero."""
+def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool, others: Iterable[Watcher[Any]] = ()) -> None:
+    """Watch those tensors, and with the ``others``, as far as it was not done yet. Raises DataError if the samples are
+    empty or all zero."""
     known = workspace.statistics
     missing = [t for t in tensors if t not in known or (histogram and known[t].counts is None)]
-    if not missing:
+    beside = {watcher: watcher for watcher in others if watcher not in workspace.kept}
+    if not missing and not beside:
         return
     inputs = [tensor.name for tensor in workspace.graph.inputs if tensor.dtype == np.float32]
     total = workspace.samples.count
+    watchers = {name: Values(name, histogram) for name in sorted({*missing, *inputs})}
     found = watch(
         workspace.model(),
-        {name: Values(name, histogram) for name in sorted({*missing, *inputs})},
+        {**watchers, **beside},
         workspace.samples,
         batch=workspace.batch,
         step=lambda done: workspace.progress("calibrate", done, total),
+        cluster=workspace.cluster,
+        tell=lambda reason: workspace.ledger.add("warning", "calibrate", "cluster", reason),
     )
     if inputs and not any(found[name].excited for name in inputs):
         raise DataError(
             f"{workspace.samples.description}: every value of input {inputs[0]!r} is zero, so no range can be "
             "measured. Give samples like those the model will see."
         )
+    for watcher in beside:
+        workspace.kept[watcher] = found.pop(watcher)
+        if isinstance(watcher, Values):
+            known.setdefault(watcher.tensor, replace(workspace.seen(watcher), counts=None))
     known.update(found)
 
 
@@ -123,17 +169,20 @@ def _kept(chosen: Range, params: QParams) -> Range:
     return Range(np.minimum(chosen.low, whole.low), np.maximum(chosen.high, whole.high))
 
 
-def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatistics, chosen: Range) -> None:
+def _tell_clipping(workspace: Workspace, tensor: str, statistics: TensorStatistics, chosen: Range, what: str) -> None:
     low, high = float(chosen.low), float(chosen.high)
-    if statistics.counts is None or (low <= statistics.low and high >= statistics.high):
+    if low <= statistics.low and high >= statistics.high:
         return
-    values, counts = statistics.histogram()
-    outside = counts[(values < low) | (values > high)].sum() / counts.sum()
-    if outside:
+    share = f"some {what}"
+    if statistics.counts is not None:
+        values, counts = statistics.histogram()
+        outside = counts[(values < low) | (values > high)].sum() / counts.sum()
+        share = f"{100 * outside:.3g} % of {what}" if outside else ""
+    if share:
         workspace.ledger.add(
             "clipped",
             "calibrate",
             tensor,
-            f"{100 * outside:.3g} % of values lie outside [{low:.4g}, {high:.4g}] "
+            f"{share} lie outside [{low:.4g}, {high:.4g}] "
             f"and are clipped to it; all lie in [{statistics.low:.4g}, {statistics.high:.4g}]",
         )

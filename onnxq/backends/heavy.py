@@ -113,7 +113,7 @@ def serialize(model: onnx.ModelProto, engine: str) -> bytes:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise EngineError(
                 f"{engine}: the weights of {tensor.name!r} lie outside the model, which is handed over as one protobuf "
-                "message of at most 2 GiB. Load them into a smaller model first: onnx.load(path)."
+                "message of at most 2 GiB. Load them first, onnx.load(path), or build no engine (--no-build)."
             )
         size += len(tensor.raw_data) or 4 * math.prod(tensor.dims)
     if size > onnx.checker.MAXIMUM_PROTOBUF:

@@ -90,7 +90,7 @@ class _Session:
         with tempfile.TemporaryDirectory(prefix="onnxq-") as folder:
             path = Path(folder) / "optimized.onnx"
             _session(self.model, self.threads, optimized=path)
-            return onnx.load(path)
+            return onnx.load(path, load_external_data=False)  # of weights the type is enough
 
 
 def _session(model: onnx.ModelProto, threads: int | None, optimized: Path | None = None) -> Any:

@@ -6,12 +6,14 @@ objects are never loaded.
 """
 
 import math
+import os
+import struct
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -41,6 +43,9 @@ class Rows(Protocol):
     def blocks(self, rows: int) -> Iterator[Array]:
         """The array from its first row to its last, ``rows`` at a time; the last block may be shorter."""
 
+    def part(self, start: int, stop: int) -> "Rows":
+        """Rows ``start`` to ``stop``, without reading the others."""
+
 
 @dataclass(frozen=True, eq=False)
 class Held:
@@ -60,40 +65,65 @@ class Held:
         for start in range(0, len(self.array), rows):
             yield self.array[start : start + rows]
 
+    def part(self, start: int, stop: int) -> "Held":
+        return Held(self.array[start:stop])
+
 
 @dataclass(frozen=True)
 class NpyFile:
-    """Rows of an ``.npy`` file; the file is mapped, not read."""
+    """Rows of an ``.npy`` file, from number ``first`` on; the file is mapped, not read."""
 
     path: Path
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
+    first: int = 0
 
     def blocks(self, rows: int) -> Iterator[Array]:
         with reading(self.path):
             mapped = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            for start in range(0, self.shape[0], rows):
-                yield np.array(mapped[start : start + rows], self.dtype.newbyteorder("="))
+            end = self.first + self.shape[0]
+            for start in range(self.first, end, rows):
+                yield np.array(mapped[start : min(start + rows, end)], self.dtype.newbyteorder("="))
+
+    def part(self, start: int, stop: int) -> "NpyFile":
+        return replace(self, shape=(stop - start, *self.shape[1:]), first=self.first + start)
 
 
 @dataclass(frozen=True)
 class NpzMember:
-    """Rows of one array of an ``.npz`` file."""
+    """Rows of one array of an ``.npz`` file, from number ``first`` on."""
 
     path: Path
     member: str
     shape: tuple[int, ...]
     dtype: np.dtype[np.generic]
     fortran: bool
+    first: int = 0
 
     def blocks(self, rows: int) -> Iterator[Array]:
-        with reading(self.path), zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
+        with reading(self.path), zipfile.ZipFile(self.path) as archive, self._open(archive) as stream:
             if self.fortran:
-                yield from Held(npy.read_array(stream, allow_pickle=False)).blocks(rows)
+                held = Held(npy.read_array(stream, allow_pickle=False))
+                yield from held.part(self.first, self.first + self.shape[0]).blocks(rows)
                 return
             read_header(stream, archive.getinfo(self.member).file_size)
+            stream.seek(self.first * math.prod(self.shape[1:]) * self.dtype.itemsize, os.SEEK_CUR)
             for start in range(0, self.shape[0], rows):
                 yield self._block(stream, min(rows, self.shape[0] - start))
+
+    def part(self, start: int, stop: int) -> "NpzMember":
+        return replace(self, shape=(stop - start, *self.shape[1:]), first=self.first + start)
+
+    def _open(self, archive: zipfile.ZipFile) -> IO[bytes]:
+        """The member from its start. A part of a stored one is sought in the file: zipfile would read its way there."""
+        info = archive.getinfo(self.member)
+        if not self.first or info.compress_type != zipfile.ZIP_STORED:
+            return archive.open(self.member)
+        stream = self.path.open("rb")
+        stream.seek(info.header_offset + 26)  # of the local header's 30 bytes, where its two lengths are
+        name, extra = struct.unpack("<HH", stream.read(4))
+        stream.seek(name + extra, os.SEEK_CUR)
+        return stream
 
     def _block(self, stream: IO[bytes], rows: int) -> Array:
         shape = (rows, *self.shape[1:])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -50,6 +51,37 @@ def rebatch(pieces: Iterable[Piece], size: int, fill: bool) -> Iterator[Batch]:
             yield from full
     if waiting:
         yield _filled(_joined(waiting), size if fill else 0)
+
+
+def by_shard(pieces: Iterable[Piece], shard: int) -> Iterator[Iterator[Piece]]:
+    """The pieces of every ``shard`` samples by themselves; a whole feed goes where its first sample does."""
+    for _, together in groupby(_cut_at(shard, pieces), lambda piece: piece.batch.start // shard):
+        yield together
+
+
+def within(pieces: Iterable[Piece], start: int, stop: int) -> Iterator[Piece]:
+    """What lies among samples ``start`` to ``stop``; a whole feed does if its first sample does."""
+    for piece in pieces:
+        batch = piece.batch
+        if batch.start >= stop:
+            return
+        first, end = max(start - batch.start, 0), min(stop - batch.start, batch.count)
+        if piece.whole and first == 0:
+            yield piece
+        elif not piece.whole and first < end:
+            yield Piece(part(batch, first, end), False)
+
+
+def _cut_at(shard: int, pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The pieces, none of which reaches over a multiple of ``shard`` unless it is whole."""
+    for piece in pieces:
+        batch = piece.batch
+        if piece.whole:
+            yield piece
+            continue
+        inner = range(-batch.start % shard or shard, batch.count, shard)
+        for first, end in pairwise([0, *inner, batch.count]):
+            yield Piece(part(batch, first, end), False)
 
 
 def _cut(batch: Batch, size: int) -> tuple[list[Batch], list[Batch]]:

@@ -55,6 +55,9 @@ class Source(Protocol):
     def chunks(self) -> Iterator[Chunk]:
         """All the data, from the start at every call."""
 
+    def part(self, start: int, stop: int) -> "Source | None":
+        """Samples ``start`` to ``stop`` alone, without reading those before them; None where that cannot be done."""
+
 
 def common_count(where: str, shapes: Mapping[str, tuple[int, ...]]) -> int:
     """The length of axis 0, the same for all arrays. Raises DataError that names those that differ."""

@@ -1,7 +1,7 @@
 """A folder of image files as a source of data, one image a sample, in the order of their names."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxq.data.chunks import Chunk
@@ -28,3 +28,6 @@ class ImageFolder:
     def chunks(self) -> Iterator[Chunk]:
         for file in self.files:
             yield Chunk(str(file), {self.input: read_image(file)[None]})
+
+    def part(self, start: int, stop: int) -> "ImageFolder":
+        return replace(self, files=self.files[start:stop])

@@ -34,6 +34,9 @@ class LearnedNoise:
         for chunk in self.noise.chunks():
             yield replace(chunk, arrays={name: self._stretched(name, array) for name, array in chunk.arrays.items()})
 
+    def part(self, start: int, stop: int) -> "LearnedNoise":
+        return replace(self, noise=self.noise.part(start, stop))
+
     def _stretched(self, name: str, array: Array) -> Array:
         found = self.ranges.get(name)
         if found is None or array.dtype.kind != "f":

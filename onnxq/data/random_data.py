@@ -1,7 +1,7 @@
 """The data source ``random``: enough to run a model, never enough to judge one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,13 +16,16 @@ CHANNELS = (1, 3, 4)
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard normal numbers for real inputs; 0 and 1 for integers, valid as masks and as indices."""
+    """Standard normal numbers for real inputs; 0 and 1 for integers, valid as masks and as indices.
+
+    There are ``count`` samples, from number ``first`` on."""
 
     inputs: tuple[InputSpec, ...]
     shapes: tuple[tuple[int, ...], ...]
     count: int
     seed: int
     labelled: bool = False
+    first: int = 0
 
     @property
     def description(self) -> str:
@@ -30,11 +33,14 @@ class Noise:
         return f"RANDOM NUMBERS ({shapes}): for smoke tests only, accuracy means nothing"
 
     def chunks(self) -> Iterator[Chunk]:
-        for index in range(self.count):
+        for index in range(self.first, self.first + self.count):
             # A generator a sample: the first ten of sixteen are the first ten of a hundred.
             rng = np.random.default_rng([self.seed, index])
             pairs = zip(self.inputs, self.shapes, strict=True)
             yield Chunk("random", {spec.name: _numbers(rng, spec, shape)[None] for spec, shape in pairs})
+
+    def part(self, start: int, stop: int) -> "Noise":
+        return replace(self, count=stop - start, first=self.first + start)
 
 
 def random_source(inputs: tuple[InputSpec, ...], count: int | None, seed: int) -> Noise:

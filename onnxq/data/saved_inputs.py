@@ -29,6 +29,9 @@ class SavedInputs:
         for feed in read_feeds(self.path):
             yield Chunk(str(self.path), feed, worth=_worth(feed, self.inputs))
 
+    def part(self, start: int, stop: int) -> None:
+        """The file is read as a whole, whatever of it is wanted."""
+
 
 def saved_inputs(path: Path, inputs: tuple[InputSpec, ...]) -> SavedInputs:
     """The feeds of a JSON file, read once to count them. Raises DataError when there are none."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -37,6 +37,10 @@ class Arrays:
         for blocks in zip(*(rows.blocks(step) for rows in self.arrays.values()), strict=True):
             arrays = dict(zip(self.arrays, blocks, strict=True))
             yield Chunk(self.where, arrays, arrays.pop(LABELS) if self.labelled else None)
+
+    def part(self, start: int, stop: int) -> "Arrays":
+        parts = {name: rows.part(start, stop) for name, rows in self.arrays.items()}
+        return replace(self, arrays=parts, count=stop - start)
 
 
 def arrays_source(where: str, arrays: Mapping[str, Rows], inputs: Sequence[InputSpec]) -> Arrays:
@@ -90,6 +94,9 @@ class Calls:
             truth = None if labels is None else as_array(self.where, LABELS, labels)
             yield Chunk(self.where, arrays, truth)
 
+    def part(self, start: int, stop: int) -> None:
+        """What a function gives is known only when it has given all before it."""
+
 
 def as_array(where: str, name: str, value: object) -> Array:
     """``value`` as an array of numbers. Raises DataError when it is none."""
@@ -121,3 +128,14 @@ class Joined:
     def chunks(self) -> Iterator[Chunk]:
         for source in self.sources:
             yield from source.chunks()
+
+    def part(self, start: int, stop: int) -> "Joined | None":
+        found: list[Source | None] = []
+        for source in self.sources:
+            if (count := source.count) is None:
+                return None
+            if start < count and stop > 0:
+                found.append(source.part(max(start, 0), min(stop, count)))
+            start, stop = start - count, stop - count
+        parts = tuple(source for source in found if source is not None)
+        return replace(self, sources=parts) if len(parts) == len(found) else None

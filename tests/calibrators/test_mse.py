@@ -5,11 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from onnxq.calibrators import Mse
-from onnxq.calibrators.mse import NUDGE, Moments
+from onnxq.calibrators.rounding_error import NUDGE, RoundingError
 from onnxq.nonlinear import FUNCTIONS, Function
 from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, qparams, quantize
 from onnxq.statistics import TensorStatistics
 from onnxq.testing import normal
+from slow_references import best_even_range, best_range, rounding_error, statistics_of, values_of
 
 U8, I8 = Scheme(False, False), Scheme(True, True)
 POWERS, LOG = (Scheme(True, True, steps=steps) for steps in (Steps.POWER_OF_TWO, Steps.LOGARITHMIC))
@@ -111,7 +112,22 @@ def test_a_lopsided_range_that_is_even_without_its_outlier_is_searched_on_an_eve
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_slopes_are_derivatives(function: str) -> None:
     values = np.sort(normal(200, scale=3)).astype(np.float64)
-    sums = Moments(values, np.ones(200, np.int64), FUNCTIONS[function])
+    sums = RoundingError(values, np.ones(200), FUNCTIONS[function])
     fine = NUDGE / 10
     exact = (FUNCTIONS[function](values + fine) - FUNCTIONS[function](values - fine)) / (2 * fine)
-    np.testing.assert_allclose(np.diff(sums.sums[3]), exact**2, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(np.diff(sums._sums[1]), exact**2, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("scheme", [I8, U8])
+@pytest.mark.parametrize("name", ["heavy-tailed", "uniform", "bimodal", "half-normal"])
+def test_the_range_is_the_one_that_brute_force_finds_on_the_values_to_one_percent(name: str, scheme: Scheme) -> None:
+    values = values_of(name, 1_000_000)
+    cost = rounding_error(values, scheme)
+    if scheme.symmetric or values.min() > 0:
+        expected = best_even_range(cost, values, 400)
+    else:
+        tails = np.partition(values, (500, -500))
+        rough = rounding_error(np.concatenate([tails[:500:50], values[::50], tails[-500::50]]), scheme)
+        expected = best_range(rough, cost, values)
+    found = Mse().range(statistics_of(values), ActivationSchemes.always(scheme))
+    assert (min(float(found.low), 0.0), float(found.high)) == pytest.approx(expected, rel=0.01)

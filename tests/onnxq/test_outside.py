@@ -148,6 +148,17 @@ def test_what_is_still_over_the_limit_is_two_files(path: Path, tmp_path: Path, m
     np.testing.assert_array_equal(Session(whole, optimize=False).run(X)["x4"], judged)
 
 
+def test_onnxruntime_builds_what_is_still_over_the_limit_and_others_say_why_they_do_not(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outside, "LIMIT", 20_000)
+    monkeypatch.setattr(outside, "SMALL", 1_000)
+    result = quantized(path, "onnxruntime", "openvino")
+    built = result["onnxruntime"].built
+    assert built is not None and built.int8_nodes == LAYERS and built.seconds is not None
+    assert "lie outside the model" in (result["openvino"].problem or "")
+
+
 def test_the_weights_of_another_model_are_not_lost(path: Path, low: None, tmp_path: Path) -> None:
     model = load_model(path)
     (tmp_path / "new.onnx.data").write_bytes(b"of another model")

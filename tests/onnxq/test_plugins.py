@@ -125,7 +125,7 @@ def test_whatever_a_package_raises_is_one_error(offer: Offer) -> None:
     [
         ("passes", "note = kit_module:BACKEND", "it is not a pass"),
         ("passes", "other = kit_module:Note", "it calls itself 'note'"),
-        ("calibrators", "half = kit_module:NOT_ONE", "it is not a dataclass"),
+        ("calibrators", "half = kit_module:NOT_ONE", "it is a str"),
         ("calibrators", "half = kit_module:Note", "it has no 'histogram'"),
     ],
 )

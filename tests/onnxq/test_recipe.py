@@ -106,6 +106,27 @@ def test_a_pass_of_the_user_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ({"passes": [{"plan": {"exclude": "head"}}]}, "field 'exclude' is 'head'"),
         ({"passes": [{"calibrate": {"activations": "msee"}}]}, "Did you mean 'mse'?"),
         ({"passes": [{"calibrate": {"percentile": 99}}]}, "must be 'percentile'"),
+        ({"passes": [{"calibrate": {"activations": {"lq": {"p": 3}}}}]}, "Did you mean 'lp'?"),
+        (
+            {"passes": [{"calibrate": {"activations": {"lp": {"q": 3}}}}]},
+            "'calibrate': activations: lp: unknown field 'q'. Valid: p.",
+        ),
+        (
+            {"passes": [{"calibrate": {"activations": {"moving_average": {"constnat": 0.1}}}}]},
+            "activations: moving_average: unknown field 'constnat'. Did you mean 'constant'?",
+        ),
+        (
+            {"passes": [{"calibrate": {"activations": {"lp": {"p": "much"}}}}]},
+            "activations: lp: field 'p' is 'much' but",
+        ),
+        ({"passes": [{"calibrate": {"activations": {"lp": {"p": 99}}}}]}, "activations: lp: p: 99.0 is not 0.5 to 16"),
+        ({"passes": [{"calibrate": {"activations": {"lp": {}, "mse": {}}}}]}, "one calibrator is wanted"),
+        ({"passes": [{"calibrate": {"activations": {}}}]}, "one calibrator is wanted"),
+        ({"passes": [{"calibrate": {"activations": ["lp"]}}]}, "field 'activations' is ['lp']"),
+        (
+            {"passes": [{"calibrate": {"activations": {"percentile": {"percentile": 99}}, "percentile": 98}}]},
+            "percentile: is given twice",
+        ),
         ({"passes": [{"round_weights": {"bits": 9}}]}, "field 'bits' is 9"),
         ({"passes": [{"plan": {}, "calibrate": {}}]}, "are several"),
         ({"passes": [{"insert_qdq": {"bits": 8}}]}, "unknown field 'bits'"),

@@ -170,3 +170,69 @@ def test_sizes_below_one_are_refused(size: int) -> None:
         open_samples(DATA, [X], limit=size)
     with pytest.raises(DataError, match="batch size"):
         list(open_samples(DATA, [X]).batches(size))
+
+
+def every_kind(folder: Path, data: NDArray[np.float32]) -> dict[str, Data]:
+    """The same data from every kind of source; of the last two, feeds are whole, and 5 samples each."""
+    np.savez(folder / "stored.npz", x=data)
+    np.savez_compressed(folder / "deflated.npz", x=data)
+    np.savez(folder / "scattered.npz", x=np.asfortranarray(data))
+    np.save(folder / "rows.npy", data)
+    parts = folder / "folder"
+    parts.mkdir()
+    np.save(parts / "0.npy", data[:50])
+    np.savez(parts / "1.npz", x=data[50:])
+    save_json([{"x": data[i : i + 5]} for i in range(0, len(data), 5)], str(folder / "saved.json"))
+    found: dict[str, Data] = {path.name: path for path in folder.iterdir()}
+    return {
+        **found,
+        "array": data,
+        "calls": lambda: ({"x": data[i : i + 7]} for i in range(0, len(data), 7)),
+        "whole": [{"x": row[None, None]} for row in data],
+    }
+
+
+@pytest.mark.parametrize("fixed", [None, 7])
+@pytest.mark.parametrize("limit", [None, 100])
+def test_a_part_is_what_a_shard_has_of_the_whole(tmp_path: Path, fixed: int | None, limit: int | None) -> None:
+    data = np.arange(450, dtype=np.float32).reshape(150, 3)
+    for name, source in every_kind(tmp_path, data).items():
+        if fixed and name in ("saved.json", "whole"):
+            continue  # feeds of other batches do not fit
+        samples = open_samples(source, [spec("x", "float32", fixed, 3)], limit=limit)
+        shards = [list(batches) for batches in samples.shards(24)]
+        for number, batches in enumerate(shards):
+            start = number * samples.shard
+            alone = list(samples.part(start, start + samples.shard).batches(24))
+            assert [(b.start, b.count) for b in alone] == [(b.start, b.count) for b in batches], name
+            for one, other in zip(alone, batches, strict=True):
+                np.testing.assert_array_equal(one.feeds["x"], other.feeds["x"])
+        assert sum(batch.count for batches in shards for batch in batches) == (limit or 150), name
+        assert samples.shard == (70 if fixed else 64)
+
+
+def test_a_whole_feed_is_in_the_shard_of_its_first_sample(tmp_path: Path) -> None:
+    save_json([{"x": np.ones((50, 3), np.float32)}] * 3, str(tmp_path / "saved.json"))
+    samples = open_samples(tmp_path / "saved.json", [X])
+    assert [[batch.start for batch in batches] for batches in samples.shards(8)] == [[0, 50], [100]]
+    assert [batch.start for batch in samples.part(64, 128).batches(8)] == [100]
+
+
+def test_parts_of_parts(tmp_path: Path) -> None:
+    samples = open_samples(DATA, [X], limit=8).part(2, 9)
+    assert (samples.count, samples.description) == (6, "the array, 6 samples")
+    np.testing.assert_array_equal(rows(samples.part(0, 4)), DATA[2:4])
+    np.testing.assert_array_equal(rows(samples.take(3)), DATA[2:5])
+    assert samples.part(8, 20).count == 0
+
+
+def test_a_part_of_a_stored_file_is_read_without_what_is_before_it(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=DATA)
+    samples = open_samples(tmp_path / "x.npz", [X])
+    with (tmp_path / "x.npz").open("r+b") as stream:
+        at = stream.read().index(DATA[:2].tobytes())
+        stream.seek(at)
+        stream.write(b"\xff" * 24)  # which whoever reads them would tell
+    np.testing.assert_array_equal(rows(samples.part(2, 10)), DATA[2:])
+    with pytest.raises(DataError, match="CRC"):
+        rows(samples.part(0, 3))

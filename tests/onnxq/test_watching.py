@@ -1,10 +1,14 @@
 """Watching tensors while a graph runs."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from onnxq.inputs import InputSpec
-from onnxq.samples import open_samples
+from onnxq.samples import input_specs, open_samples
 from onnxq.testing import normal, parse
 from onnxq.watching import Values, watch
 
@@ -23,3 +27,44 @@ def test_what_is_watched_does_not_depend_on_the_batch(batch: int | None, fixed: 
     assert found["a"].low == pytest.approx(made.min(), rel=1e-5)
     assert found["a"].counts is not None and found["a"].counts.sum() == 28
     assert steps[-1] == 7
+
+
+@dataclass(frozen=True)
+class Text:
+    """Which samples were shown, in which batches; merged, in which order."""
+
+    said: str
+
+    def merge(self, other: "Text") -> "Text":
+        return Text(f"{self.said} {other.said}")
+
+
+@dataclass
+class Teller:
+    """Both a watcher and what it begins."""
+
+    tensor: str
+    said: str = ""
+
+    def begin(self) -> "Teller":
+        return Teller(self.tensor)
+
+    def add(self, array: NDArray[np.float32], samples: int) -> None:
+        self.said += f"{array[0, 0]:.0f}+{samples},"
+
+    def kept(self) -> Text:
+        return Text(self.said)
+
+
+def test_every_shard_is_watched_by_itself_and_merged_in_order() -> None:
+    data = np.arange(150, dtype=np.float32)[:, None].repeat(4, 1)
+    read: list[int] = []
+
+    def feeds() -> Iterator[dict[str, NDArray[np.float32]]]:
+        read.append(1)
+        yield {"x": data}
+
+    samples = open_samples(feeds, input_specs(MODEL))
+    found = watch(MODEL, {"told": Teller("x")}, samples, batch=40)
+    assert found["told"].said == "0+40,40+24, 64+40,104+24, 128+22,"
+    assert len(read) == 1

@@ -1,8 +1,13 @@
 """Grids are chosen from one pass over the samples."""
 
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from onnxq.calibrators import Lp
 from onnxq.errors import DataError, RecipeError
 from onnxq.passes import Calibrate, PlanIntegers
 from onnxq.scheme import Scheme, same_grid
@@ -113,6 +118,97 @@ def test_samples_of_nothing_but_zeros_are_refused() -> None:
     PlanIntegers()(space)
     with pytest.raises(DataError, match="every value of input 'x' is zero"):
         Calibrate()(space)
+
+
+OWN = """
+from dataclasses import dataclass
+from onnxq.scheme import Range
+
+class Tight:
+    histogram = False
+    def range(self, statistics, schemes, through=None):
+        return Range.of(statistics.low / 2, statistics.high / 2)
+
+@dataclass(frozen=True)
+class Fraction(Tight):
+    kept: float = 0.5
+    def range(self, statistics, schemes, through=None):
+        return Range.of(statistics.low * self.kept, statistics.high * self.kept)
+
+class Nothing(Tight):
+    def range(self, statistics, schemes, through=None):
+        return Range.of(float("nan"), 1)
+
+class Needs(Tight):
+    def __init__(self, what):
+        pass
+
+class Half:
+    histogram = False
+
+tight = Tight()
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "ranges_of_one_s_own.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("ranges_of_one_s_own", None)
+
+
+@pytest.mark.parametrize(
+    ("activations", "kept"),
+    [
+        ("ranges_of_one_s_own:Tight", 0.5),
+        ({"ranges_of_one_s_own:Tight": None}, 0.5),
+        ({"ranges_of_one_s_own:Fraction": {"kept": 0.25}}, 0.25),
+    ],
+)
+@pytest.mark.usefixtures("own")
+def test_a_calibrator_of_one_s_own(activations: str | dict[str, dict[str, object] | None], kept: float) -> None:
+    assert "ranges_of_one_s_own" not in sys.modules
+    whole, part = planned(), planned()
+    Calibrate("minmax")(whole)
+    Calibrate(activations)(part)
+    assert part.activations["x"].scale == pytest.approx(kept * whole.activations["x"].scale, rel=1e-5)
+    clipped = {entry.subject: entry.reason for entry in part.ledger.of("clipped")}
+    assert clipped.keys() == {"x", "b"} and "some values lie outside" in clipped["x"]
+
+
+@pytest.mark.usefixtures("own")
+@pytest.mark.parametrize(
+    ("activations", "said"),
+    [
+        ("no_such_module:Tight", "No module named 'no_such_module'. Put its folder into PYTHONPATH."),
+        ("ranges_of_one_s_own:Tigt", "has no attribute 'Tigt'"),
+        ("ranges_of_one_s_own:Half", "'ranges_of_one_s_own:Half' is not a calibrator"),
+        ("ranges_of_one_s_own:Half", "it has no 'range'"),
+        ("ranges_of_one_s_own:tight", "it is a Tight"),
+        ("ranges_of_one_s_own:Needs", "ranges_of_one_s_own:Needs: cannot be made: TypeError"),
+        ({"ranges_of_one_s_own:Tight": {"kept": 1}}, "it has no options, and 'kept' cannot be set"),
+        ({"ranges_of_one_s_own:Fraction": {"keep": 1}}, "unknown field 'keep'. Did you mean 'kept'?"),
+    ],
+)
+def test_what_is_wrong_with_one_s_own_is_said(
+    activations: str | dict[str, dict[str, object] | None], said: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Calibrate(activations)
+    assert said in str(caught.value) and str(caught.value).startswith("activations: ")
+
+
+@pytest.mark.usefixtures("own")
+def test_a_range_of_one_s_own_that_is_none_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"Nothing chose .* for '[xb]'; a range has two finite ends"):
+        Calibrate("ranges_of_one_s_own:Nothing")(planned())
+
+
+def test_options_of_a_calibrator() -> None:
+    assert Calibrate({"percentile": {"percentile": 90}}).calibrator() == Calibrate("percentile", 90.0).calibrator()
+    assert Calibrate({"lp": {"p": 3}}).calibrator() == Lp(3.0)
+    assert Calibrate({"lp": None}).calibrator() == Lp()
 
 
 @pytest.mark.parametrize(("options", "said"), [(("no",), "unknown calibrator 'no'"), (("mse", 99.0), "must be")])

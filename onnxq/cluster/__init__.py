@@ -1,0 +1,1 @@
+"""Watch shards of the samples on the workers of a Dask cluster."""

@@ -1,0 +1,101 @@
+"""Shards on their way through a cluster, some at a time, that come back in the order in which they were sent."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onnxq.cluster.parcel import unpacked
+from onnxq.cluster.shards import Shard
+from onnxq.cluster.worker import Watched, watch_shard
+from onnxq.errors import ClusterError, OnnxqError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+AHEAD = 4  # shards for each thread of the workers, so that none waits for the one whose turn it is
+IN_FLIGHT = 2**30  # bytes of samples, where workers do not read them themselves
+PATIENCE = 60  # seconds without an answer, until the cluster is asked whether it has workers
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A shard on its way: the numbers of its samples, its weight in bytes, and what will come of it."""
+
+    start: int
+    stop: int
+    weight: int
+    future: "Future[bytes]"
+
+
+class Line:
+    """Parcels that are watched at the station of that name, on whatever worker."""
+
+    def __init__(self, client: "Client", station: str) -> None:
+        self._client, self._station = client, station
+        self._waiting: deque[Parcel] = deque()
+
+    def through(self, shards: Iterable[Shard]) -> Iterator[tuple[Parcel, Watched]]:
+        """What came of each, in order. Raises ClusterError, and whatever a worker raises of onnxq's own errors."""
+        for shard in shards:
+            self._send(shard)
+            while self._full():
+                yield self._take()
+        while self._waiting:
+            yield self._take()
+
+    def stop(self) -> None:
+        """Nobody waits for the rest."""
+        self._client.cancel([parcel.future for parcel in self._waiting])
+
+    def _send(self, shard: Shard) -> None:
+        import dask
+
+        key = f"{self._station}-{shard.start}"
+        # The samples are to be with the scheduler, which outlives the workers; they are as large as they are.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": f"{IN_FLIGHT}B"}):
+            future = self._client.submit(watch_shard, self._station, shard.content, shard.files, key=key, pure=False)
+        self._waiting.append(Parcel(shard.start, shard.stop, len(shard.content), future))
+
+    def _full(self) -> bool:
+        if sum(parcel.weight for parcel in self._waiting) >= IN_FLIGHT:
+            return True
+        threads: int = sum(self._client.nthreads().values())
+        return len(self._waiting) >= AHEAD * max(1, threads)
+
+    def _take(self) -> tuple[Parcel, Watched]:
+        parcel = self._waiting[0]
+        watched: Watched = unpacked(self._result(parcel))
+        return self._waiting.popleft(), watched
+
+    def _result(self, parcel: Parcel) -> bytes:
+        from distributed import CancelledError, KilledWorker
+
+        where, address = f"samples {parcel.start} to {parcel.stop - 1}", self._client.scheduler.address
+        while True:
+            try:
+                found: bytes = parcel.future.result(timeout=PATIENCE)
+                return found
+            except OnnxqError:
+                raise
+            except KilledWorker as error:
+                raise ClusterError(
+                    f"{where}: {error.allowed_failures + 1} workers died one after the other when they watched these; "
+                    "their logs may tell why. Give workers more memory, choose a smaller --batch, or leave these out."
+                ) from error
+            except CancelledError as error:
+                raise ClusterError(
+                    f"{where}: the scheduler at {address} is gone, or dropped them. Start again."
+                ) from error
+            except Exception as error:  # a user's own code may raise anything
+                if isinstance(error, TimeoutError) and not parcel.future.done():
+                    self._ask_for_workers(address)
+                    continue
+                said = f"{type(error).__name__}: {error}"
+                raise ClusterError(f"{where}: a worker failed with {said}. Its log has the whole story.") from error
+
+    def _ask_for_workers(self, address: str) -> None:
+        if not self._client.nthreads():
+            raise ClusterError(
+                f"the scheduler at {address} has no workers any more. Start some with: dask worker {address}"
+            )

@@ -1,0 +1,169 @@
+"""Take the extremes of tensors, and an evenly spread part of their values, inside the graph.
+
+What leaves the graph is small then: a large tensor is neither copied out of it nor read again by one thread. Images are
+reduced by pooling, which onnxruntime does on the blocked layout that its convolutions have, without undoing it.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from onnxq.normalise import opset
+from onnxq.statistics import Reduced, every_nth, lattice
+
+LEAST = 2**12  # numbers of a sample: of a smaller tensor all are taken out, which costs less than three more nodes
+MAKERS = ("Div", "Sqrt", "Log", "Pow", "Mod", "Asin", "Acos", "Acosh", "Atanh", "Reciprocal")  # of NaN from numbers
+BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+HUGE = 1e15  # products of larger numbers may become infinite, and their sums NaN
+Floats = NDArray[np.float32]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of a model that make a ``Reduced``, by what they are in it; ``shape``: of a row of the tensor."""
+
+    names: Mapping[str, str]
+    shape: Shape
+
+    @property
+    def bytes(self) -> int:
+        """Of a row of the tensor itself."""
+        return 4 * math.prod(self.shape)
+
+    def of(self, seen: Mapping[str, Floats]) -> Reduced:
+        parts = {field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()}
+        return Reduced(self.shape, **parts)
+
+
+class Wanted(Protocol):
+    """What is wanted of a ``tensor``: its extremes; with ``histogram`` some of its values; with ``nan`` whether it has
+    any."""
+
+    @property
+    def tensor(self) -> str: ...
+
+    @property
+    def histogram(self) -> bool: ...
+
+    @property
+    def nan(self) -> bool: ...
+
+
+def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Outputs]:
+    """Add nodes to ``model`` that reduce those of the tensors that are large and of known shape, by tensor. What they
+    make is no output yet."""
+    shapes = _shapes(model.graph)
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    prefix = _unused(makers)
+    added: dict[str, Outputs] = {}
+    for one in wanted:
+        shape = shapes.get(one.tensor)
+        if shape is not None and one.tensor in makers and math.prod(shape) >= LEAST:
+            kind = _Pools if len(shape) > 2 else _Rows
+            nodes = kind(model, one.tensor, shape, f"{prefix}{one.tensor}")
+            asked = {"high": True, "total": one.nan, "low": makers[one.tensor] != "Relu", "some": one.histogram}
+            names = {field: getattr(nodes, field)() for field, needed in asked.items() if needed}
+            added[one.tensor] = Outputs(names, shape)
+    return added
+
+
+def makes_nan(graph: onnx.GraphProto) -> bool:
+    """Whether some operator may make NaN from numbers that are not huge, or a constant brings it."""
+    return any(_odd(node) for node in graph.node) or any(
+        tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(onnx.numpy_helper.to_array(tensor).sum())
+        for tensor in graph.initializer
+    )
+
+
+def _odd(node: onnx.NodeProto) -> bool:
+    bodies = any(attribute.type in BODIES for attribute in node.attribute)
+    return bodies or node.op_type in MAKERS or node.domain not in ("", "ai.onnx")
+
+
+def every(outputs: Iterable[Outputs]) -> list[str]:
+    """The names of all of them."""
+    return [name for entry in outputs for name in entry.names.values()]
+
+
+def _unused(names: Iterable[str]) -> str:
+    """What none of the names begins with."""
+    prefix = "reduced/"
+    while any(name.startswith(prefix) for name in names):
+        prefix = f"_{prefix}"
+    return prefix
+
+
+def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
+    """Of float32 tensors behind their first axis, where every size is known."""
+    found = {}
+    for value in (*graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        sizes = tuple(dim.dim_value for dim in kind.shape.dim[1:])
+        if kind.elem_type == onnx.TensorProto.FLOAT and sizes and all(size > 0 for size in sizes):
+            found[value.name] = sizes
+    return found
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Adds nodes for one tensor to a model; their names begin with ``base``."""
+
+    model: onnx.ModelProto
+    tensor: str
+    shape: Shape
+    base: str
+
+    def add(self, what: str, op: str, source: str, *given: list[int], **attributes: Any) -> str:
+        """A node of constant inputs behind ``source``; what its output is called."""
+        output = f"{self.base}/{what}"
+        constants = [f"{output}/{i}" for i in range(len(given))]
+        for name, values in zip(constants, given, strict=True):
+            self.model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+        self.model.graph.node.append(onnx.helper.make_node(op, [source, *constants], [output], **attributes))
+        return output
+
+    def reduction(self, what: str, op: str, source: str, axes: list[int]) -> str:
+        """Over axes, which some opset made an input."""
+        if opset(self.model) >= (13 if op == "ReduceSum" else 18):
+            return self.add(what, op, source, axes, keepdims=0)
+        return self.add(what, op, source, axes=axes, keepdims=0)
+
+
+class _Pools(_Nodes):
+    """For images and whatever else has channels and positions."""
+
+    def high(self) -> str:
+        return self.add("high", "GlobalMaxPool", self.tensor)
+
+    def total(self) -> str:
+        return self.add("total", "GlobalAveragePool", self.tensor)
+
+    def low(self) -> str:
+        return self.reduction("low", "ReduceMin", self.tensor, list(range(2, len(self.shape) + 1)))
+
+    def some(self) -> str:
+        step, ones = lattice(self.shape), [1] * (len(self.shape) - 1)
+        return self.add("some", "MaxPool", self.tensor, kernel_shape=ones, strides=[step] * len(ones))
+
+
+class _Rows(_Nodes):
+    """For vectors, and rows of them."""
+
+    def high(self) -> str:
+        return self.reduction("high", "ReduceMax", self.tensor, [len(self.shape)])
+
+    def total(self) -> str:
+        return self.reduction("total", "ReduceSum", self.tensor, [len(self.shape)])
+
+    def low(self) -> str:
+        return self.reduction("low", "ReduceMin", self.tensor, [len(self.shape)])
+
+    def some(self) -> str:
+        flat = self.add("flat", "Reshape", self.tensor, [0, -1])
+        return self.add("some", "Slice", flat, [0], [np.iinfo(np.int64).max], [1], [every_nth(self.shape)])

@@ -5,7 +5,9 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
+from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
 from onnxq.cli.retarget import retarget
 from onnxq.errors import OnnxqError
@@ -18,6 +20,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(quantize)
+app.command()(calibrate)
+app.command()(merge)
 app.command()(check)
 app.command()(retarget)
 

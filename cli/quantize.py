@@ -1,10 +1,11 @@
 """``onnxq quantize``: one model, one calibration, one graph for each backend."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from onnxq.cli.cards import card_of
 from onnxq.cli.options import (
     DATA,
     OUT,
@@ -23,9 +24,6 @@ from onnxq.cli.options import (
     Seed,
 )
 from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, range_places, write
-
-if TYPE_CHECKING:
-    from onnxq.models.card import Card
 
 EXAMPLES = """
 Quantize MODEL for one or several backends, build the engines, and print what they run in integers.
@@ -78,6 +76,10 @@ def quantize(
     batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
     seed: Seed = 0,
     cluster: Cluster = None,
+    statistics: Annotated[
+        Path | None,
+        typer.Option(help="What `onnxq calibrate` measured on these samples.", rich_help_panel=DATA),
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(help="A recipe's name or YAML file. [default: default]", rich_help_panel=PLAN),
@@ -144,7 +146,7 @@ def quantize(
     from onnxq.preprocess import parse_preprocessing
     from onnxq.recipe import load_recipe
 
-    card = _card(model)
+    card = card_of(model)
     written = load_recipe(recipe or (card.recipe_path or card.recipe if card else "default"))
     options = Options(
         calibrator,
@@ -162,13 +164,14 @@ def quantize(
         ranges,
         ranges_out is not None,
         cluster,
+        statistics,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)
     tables = range_places(ranges_out, names)
     keep_apart(
         [*every_file(files), *tables.values(), json_file, report],
-        [card.model_path if card else model, data, recipe, ranges],
+        [card.model_path if card else model, data, recipe, ranges, statistics],
     )
     with progress_bars(quiet) as progress:
         result = run(
@@ -182,16 +185,3 @@ def quantize(
 
 
 quantize.__doc__ = EXAMPLES
-
-
-def _card(model: str) -> "Card | None":
-    """The card MODEL means, or None for a model file."""
-    from onnxq.errors import ModelError, unknown
-    from onnxq.models.card import load_card, shipped_cards
-
-    path, cards = Path(model), shipped_cards()
-    if path.suffix in (".yaml", ".yml") or path.is_dir() or (not path.exists() and str(path) in cards):
-        return load_card(path)
-    if not path.exists() and not path.suffix:
-        raise ModelError(f"{model}: no such file, and {unknown('card', model, cards)} Or give an .onnx file.")
-    return None

@@ -12,6 +12,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onnxq.calibration import calibrate
     from onnxq.checking.check import Checked, check
     from onnxq.errors import (
         ClusterError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from onnxq.samples import Samples, open_samples
 
 _HOMES = {
+    "onnxq.calibration": ("calibrate",),
     "onnxq.checking.check": ("Checked", "check"),
     "onnxq.errors": (
         "ClusterError",
@@ -71,6 +73,7 @@ __all__ = [
     "RecipeError",
     "Result",
     "Samples",
+    "calibrate",
     "check",
     "load_card",
     "load_recipe",

@@ -9,6 +9,7 @@ as a layer that passes every channel on as it is: ``1 / channels`` each.
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -30,6 +31,11 @@ class ChannelWeights:
 
     axis: int
     each: tuple[int, ...]
+
+    @property
+    def word(self) -> str:
+        """The same for the same weights."""
+        return blake2b(repr((self.axis, self.each)).encode(), digest_size=8).hexdigest()
 
     def row(self, shape: tuple[int, ...]) -> NDArray[np.int64]:
         """Of every value of a row (a tensor without its first axis) of that shape, [values]."""

@@ -52,7 +52,7 @@ def save_measured(measured: Measured, path: Path) -> None:
 def load_measured(path: Path) -> Measured:
     """Raises DataError for a file that is none of these, or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as held:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as held:
             arrays = {name: held[name] for name in ("facts", *KINDS)}
         return _read(path, arrays)
     except FileNotFoundError as error:

@@ -25,7 +25,8 @@ class Options:
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
     ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made;
-    ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one.
+    ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one; ``statistics``: a file
+    of what was measured on these samples before, which is not measured again.
     """
 
     calibrator: str | None = None
@@ -43,6 +44,7 @@ class Options:
     ranges: str | Path | None = None
     export_ranges: bool = False
     cluster: "str | Client | None" = None
+    statistics: str | Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):

@@ -67,6 +67,16 @@ def mapped(tensor: onnx.TensorProto) -> NDArray[Any]:
     return np.asarray(found)
 
 
+def numbers(tensor: onnx.TensorProto) -> NDArray[Any]:
+    """The numbers of a tensor, wherever they are."""
+    return mapped(tensor) if is_outside(tensor) else onnx.numpy_helper.to_array(tensor)
+
+
+def raw(array: NDArray[Any]) -> memoryview:
+    """The bytes of an array in order; those of dtypes that have no buffer of their own, such as bfloat16, too."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
 def place(array: NDArray[Any]) -> Place | None:
     """Where the numbers of an array that is a piece of a mapped file are, None for any other."""
     root: Any = array

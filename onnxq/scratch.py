@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.errors import OutputError
+from onnxq.outside import raw
 
 
 def spilled(array: NDArray[Any]) -> NDArray[Any]:
@@ -16,7 +17,7 @@ def spilled(array: NDArray[Any]) -> NDArray[Any]:
     folder = Path(_folder().name)
     try:
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-            file.write(np.ascontiguousarray(array).data)
+            file.write(raw(array))
     except OSError as error:
         raise OutputError(
             f"{folder}: no room for {array.nbytes:,} bytes of new weights: {error.strerror}. Let TMPDIR name a folder "

@@ -20,7 +20,7 @@ from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite, rewrite_all
 from onnxq.result import BackendResult
 from onnxq.statistics import TensorStatistics
-from onnxq.watching import Watcher
+from onnxq.watching import Values, Watcher
 from onnxq.workspace import FloatRewrite, Pass, Workspace
 
 
@@ -126,7 +126,8 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
         check_order(space, steps[at])
     calibrate = steps[at]
     assert isinstance(calibrate, Calibrate)
-    wanted = [calibrate.watched(space) for space in spaces]
+    wanted = [_wanted(calibrate, space) for space in spaces]
+    histogram = calibrate.calibrator().histogram or any(_everything(space) for space in spaces)
     alike = frozenset[str]().union(*(tensors for tensors, _ in wanted))
     others: set[Watcher[Any]] = {*beside_statistics(spaces, steps[at:])}.union(*(found.values() for _, found in wanted))
     known: dict[str, TensorStatistics] = {}
@@ -136,8 +137,19 @@ def _calibrate_once(spaces: Sequence[Workspace], steps: list[Pass]) -> None:
         space.statistics, space.kept = known, kept
         tensors = space.graph.tensors().keys()
         here = {watcher for watcher in others if watcher.tensor in tensors}
-        collect(space, alike & tensors, calibrate.calibrator().histogram, here)
+        collect(space, alike & tensors, histogram, here)
     del steps[:at]
+
+
+def _everything(space: Workspace) -> bool:
+    return space.record is not None and space.record.everything
+
+
+def _wanted(calibrate: Calibrate, space: Workspace) -> tuple[frozenset[str], dict[str, Values]]:
+    """The tensors to watch, and watchers that weigh their readers: those of this calibrator, or of all there are."""
+    if not _everything(space):
+        return calibrate.watched(space)
+    return space.plan.watched, Calibrate("auto").watched(space)[1]
 
 
 def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:

@@ -9,7 +9,7 @@ import onnx
 from onnxq import outside
 from onnxq.errors import OutputError
 from onnxq.files import Content
-from onnxq.outside import entries, is_outside, mapped, outsiders
+from onnxq.outside import entries, is_outside, numbers, outsiders, raw
 
 ALIGNMENT = 4096  # bytes, of a page: engines map the weights into memory
 
@@ -29,7 +29,7 @@ def written(model: onnx.ModelProto, path: Path) -> dict[Path, Content]:
     graph = onnx.ModelProto()
     graph.CopyFrom(model)
     large = [tensor for tensor in graph.graph.initializer if is_outside(tensor) or len(tensor.raw_data) > outside.SMALL]
-    arrays = [mapped(tensor) if is_outside(tensor) else onnx.numpy_helper.to_array(tensor) for tensor in large]
+    arrays = [numbers(tensor) for tensor in large]
     offset = 0
     for tensor, array in zip(large, arrays, strict=True):
         tensor.ClearField("raw_data")
@@ -43,7 +43,7 @@ def written(model: onnx.ModelProto, path: Path) -> dict[Path, Content]:
 
 def _aligned(arrays: list[np.ndarray[tuple[int, ...], np.dtype[np.generic]]]) -> Iterator[bytes | memoryview]:
     for array in arrays:
-        yield np.ascontiguousarray(array).data
+        yield raw(array)
         yield bytes(_padded(array.nbytes) - array.nbytes)
 
 

@@ -1,5 +1,6 @@
 """Watch tensors while a graph runs, batch by batch: what is kept of each is small, and merges."""
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -72,6 +73,14 @@ class Values:
 Key = TypeVar("Key")
 
 
+@dataclass(frozen=True)
+class Begun:
+    """What is known of the first ``done`` samples: the ``total`` of their shards, by watcher."""
+
+    done: int
+    total: Mapping[Any, Any]
+
+
 def watch(
     model: onnx.ModelProto,
     watchers: Mapping[Key, Watcher[Any]],
@@ -81,6 +90,8 @@ def watch(
     step: Callable[[int], None] = lambda done: None,
     cluster: "str | Client | None" = None,
     tell: Callable[[str], None] = lambda reason: None,
+    begun: Begun | None = None,
+    keep: Callable[[int, Mapping[Key, Any]], None] = lambda done, total: None,
 ) -> dict[Key, Any]:
     """What the ``watchers`` keep of all samples, in one pass, and in memory that does not grow with their number.
 
@@ -88,25 +99,47 @@ def watch(
     it: always in this order, so that sums of floats are the same wherever the shards were watched. ``batch=None``
     chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done. Of a
     ``cluster``, by its scheduler's address, the workers watch; ``tell`` is told what the user should know of them.
+    What was ``begun`` is gone on with; ``keep`` is told the total so far after every shard.
     """
     if makes_nan(model.graph):
         watchers = _looking(watchers)
 
-    def found(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Any]:
-        watching = Watching(model, watchers, None if cluster is None else THREADS)
-        size = batch or watching.batch(samples)
-        if cluster is None:
-            return folded(watching.shard(batches, step) for batches in samples.shards(size))
-        from onnxq.cluster.coordinator import spread
-
-        with closing(spread(cluster, watching, samples, size, step=step, tell=tell)) as shards:  # at an error too
-            return folded(shards)
-
-    kept = found(watchers)
+    kept = _found(model, watchers, samples, batch, step, cluster, tell, begun, keep)
     looking = _looking(watchers)
     if looking != watchers and any(isinstance(one, TensorStatistics) and one.reach > HUGE for one in kept.values()):
-        return found(looking)
+        return _found(model, looking, samples, batch, step, cluster, tell, None, keep)
     return kept
+
+
+def _found(
+    model: onnx.ModelProto,
+    watchers: Mapping[Key, Watcher[Any]],
+    samples: Samples,
+    batch: int | None,
+    step: Callable[[int], None],
+    cluster: "str | Client | None",
+    tell: Callable[[str], None],
+    begun: Begun | None,
+    keep: Callable[[int, Mapping[Key, Any]], None],
+) -> dict[Key, Any]:
+    if begun is not None and begun.done == samples.count:
+        return dict(begun.total)
+    total, rest = ({}, samples) if begun is None else (dict(begun.total), samples.part(begun.done, sys.maxsize))
+    watching = Watching(model, watchers, None if cluster is None else THREADS)
+    size, done = batch or watching.batch(rest), 0
+
+    def stepped(count: int) -> None:
+        nonlocal done
+        done = count
+        step(done)
+
+    if cluster is None:
+        shards = (watching.shard(batches, stepped) for batches in rest.shards(size))
+        return folded(shards, total, lambda: keep(done, total))
+    from onnxq.cluster.coordinator import spread
+
+    with closing(spread(cluster, watching, rest, size, step=stepped, tell=tell)) as spread_out:  # at an error too
+        return folded(spread_out, total, lambda: keep(done, total))
 
 
 def _looking(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Watcher[Any]]:
@@ -176,11 +209,14 @@ def _reduced(
     return extended, {key: made[watcher.tensor] for key, watcher in alone.items() if watcher.tensor in made}
 
 
-def folded(shards: Iterable[dict[Key, Any]]) -> dict[Key, Any]:
-    """What is kept of all ``shards``, merged from the first to the last."""
-    total: dict[Key, Any] = {}
+def folded(
+    shards: Iterable[dict[Key, Any]], total: dict[Key, Any], merged: Callable[[], None] = lambda: None
+) -> dict[Key, Any]:
+    """``total`` merged with what is kept of all ``shards``, from the first to the last; ``merged`` is called after
+    each."""
     for found in shards:
         for key in list(found):  # one after the other, so that no third of anything is held for long
             kept = found.pop(key)
             total[key] = total[key].merge(kept) if key in total else kept
+        merged()
     return total

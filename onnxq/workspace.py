@@ -13,6 +13,7 @@ from onnxq.ledger import Ledger
 from onnxq.model import export
 from onnxq.normal import Normal
 from onnxq.plan import Plan, Weight
+from onnxq.record import Record
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams, Range
 from onnxq.statistics import TensorStatistics
@@ -53,6 +54,7 @@ class Workspace:
     backend: Backend
     batch: int | None = None
     cluster: "str | Client | None" = None  # whose workers watch tensors, or this process
+    record: Record | None = None  # of what was measured before, and of what is
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
     ranges: dict[str, Range] | None = None  # from a file, by tensor, once it was read

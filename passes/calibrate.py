@@ -118,17 +118,8 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool, other
     if not missing and not beside:
         return
     inputs = [tensor.name for tensor in workspace.graph.inputs if tensor.dtype == np.float32]
-    total = workspace.samples.count
     watchers = {name: Values(name, histogram) for name in sorted({*missing, *inputs})}
-    found = watch(
-        workspace.model(),
-        {**watchers, **beside},
-        workspace.samples,
-        batch=workspace.batch,
-        step=lambda done: workspace.progress("calibrate", done, total),
-        cluster=workspace.cluster,
-        tell=lambda reason: workspace.ledger.add("warning", "calibrate", "cluster", reason),
-    )
+    found = _measured(workspace, {**watchers, **beside})
     if inputs and not any(found[name].excited for name in inputs):
         raise DataError(
             f"{workspace.samples.description}: every value of input {inputs[0]!r} is zero, so no range can be "
@@ -139,6 +130,37 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool, other
         if isinstance(watcher, Values):
             known.setdefault(watcher.tensor, replace(workspace.seen(watcher), counts=None))
     known.update(found)
+
+
+def _measured(workspace: Workspace, watchers: Mapping[Any, Watcher[Any]]) -> dict[Any, Any]:
+    """What the watchers keep of the samples: what is on record is taken from there."""
+    model, record, total = workspace.model(), workspace.record, workspace.samples.count
+    page = None if record is None else record.page(model, watchers)
+    known = {} if page is None else page.known()
+    rest = {key: watcher for key, watcher in watchers.items() if key not in known}
+    if not rest:
+        return known
+    if record is not None and not record.everything:
+        reason = (
+            f"{len(rest)} tensors are not in it and were measured now: it was made with another recipe or for another "
+            "backend"
+        )
+        workspace.ledger.add("warning", "calibrate", record.measured.description, reason)
+    page = None if record is None else record.page(model, rest)
+    found = watch(
+        model,
+        rest,
+        workspace.samples,
+        batch=workspace.batch,
+        step=lambda done: workspace.progress("calibrate", done, total),
+        cluster=workspace.cluster,
+        tell=lambda reason: workspace.ledger.add("warning", "calibrate", "cluster", reason),
+        begun=None if page is None else page.begun(),
+        keep=(lambda done, total: None) if page is None else page.keep,
+    )
+    if page is not None:
+        page.add(found)
+    return {**known, **found}
 
 
 def _without_unusable(workspace: Workspace) -> Plan:

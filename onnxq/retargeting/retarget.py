@@ -11,6 +11,7 @@ import onnx
 
 from onnxq.backends import require
 from onnxq.backends.backend import Backend
+from onnxq.begin import backends_of, refuse_floats
 from onnxq.clock import Clock
 from onnxq.data.learned_noise import learned_noise
 from onnxq.errors import ModelError
@@ -21,7 +22,6 @@ from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.options import Options
 from onnxq.passes import Calibrate, FoldConstants, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.plan import nothing_to_quantize
-from onnxq.pipeline import backends_of, refuse_floats
 from onnxq.recipe import Recipe
 from onnxq.result import BackendResult, Kept, Result
 from onnxq.retargeting.fit import reals

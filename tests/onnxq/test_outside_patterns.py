@@ -43,14 +43,22 @@ PATTERNS: dict[str, tuple[onnx.ModelProto, Array]] = {
 
 
 @pytest.mark.parametrize(("model", "x"), PATTERNS.values(), ids=PATTERNS)
-@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt", "snpe"])
+@pytest.mark.parametrize(
+    ("backend", "float_type"),
+    [("onnxruntime", None), ("openvino", None), ("tensorrt", "fp16"), ("tensorrt", "bf16"), ("snpe", None)],
+)
 def test_passes_see_no_difference(
-    model: onnx.ModelProto, x: Array, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: onnx.ModelProto,
+    x: Array,
+    backend: str,
+    float_type: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     onnx.save(copy, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
-    options = Options(build=False, float_type="fp16" if backend == "tensorrt" else None)
+    options = Options(build=False, float_type=float_type)
     inside = quantize(tmp_path / "m.onnx", {"x": x}, backend=backend, options=options)[backend]
     monkeypatch.setattr(outside, "LIMIT", 1_000)
     monkeypatch.setattr(outside, "SMALL", 500)

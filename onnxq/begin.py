@@ -1,0 +1,105 @@
+"""Begin a run: from what a user gives to the graph, the samples and the backends that every stage works on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from onnxq.backends import backend_of, require
+from onnxq.backends.backend import Backend
+from onnxq.backends.saturation import reduced
+from onnxq.cluster.connection import reach
+from onnxq.errors import DataError, RecipeError
+from onnxq.measured import said, word_of
+from onnxq.measured_file import load_measured
+from onnxq.model import ModelLike, load_model, to_graph
+from onnxq.models.card import Card
+from onnxq.options import Options
+from onnxq.passes import CastFloat
+from onnxq.proof import Proof
+from onnxq.recipe import Recipe, load_recipe
+from onnxq.record import Record
+from onnxq.sample_words import words
+from onnxq.samples import Data, input_specs, open_samples
+from onnxq.stages import Beginning
+from onnxq.workspace import Progress, Workspace
+
+Backends = str | Backend | Sequence[str | Backend]
+
+
+def begin(
+    model: ModelLike,
+    samples: Data | None,
+    backend: Backends | None,
+    recipe: str | Path | Mapping[str, object] | Recipe | None,
+    options: Options,
+    progress: Progress,
+    *,
+    build: bool,
+) -> tuple[Recipe, Beginning]:
+    """The recipe with the options, and what it begins with. Whatever the user can mend is said now."""
+    if samples is None:
+        raise DataError("no calibration data. Give --data FILE (samples=), or a model card; `random` is a smoke test.")
+    written = options.applied(load_recipe(recipe or "default"))
+    asked = backends_of(backend or written.backends or "onnxruntime")
+    backends = [reduced(entry, options.reduce_range) for entry in asked]
+    refuse_floats(written, backends)
+    if build:
+        for entry in backends:
+            require(entry)
+    if options.cluster is not None:
+        reach(options.cluster)
+    source = load_model(model)
+    data = open_samples(
+        samples, input_specs(source), preprocessing=options.preprocessing, limit=options.samples, seed=options.seed
+    )
+    base = Workspace(
+        to_graph(source),
+        source,
+        data,
+        backends[0],
+        options.batch,
+        options.cluster,
+        progress=progress,
+        beside=tuple(backends[1:]),
+    )
+    if options.statistics is not None:
+        measured = load_measured(Path(options.statistics))
+        measured.check(word_of(source), words(data), said(options.preprocessing))
+        base.record = Record(measured)
+    _tell_frozen_inputs(base)
+    return written, Beginning(base, tuple(asked), tuple(backends), Proof(source, data))
+
+
+def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:
+    """Each once. Raises RecipeError for a name that is none, or that two of them have."""
+    found: dict[str, Backend] = {}
+    for entry in [wanted] if isinstance(wanted, str | Backend) else wanted:
+        backend = backend_of(entry) if isinstance(entry, str) else entry
+        if found.setdefault(backend.name, backend) is not backend:
+            raise RecipeError(f"two backends are named {backend.name!r}, and results go by name. Rename one.")
+    return list(found.values())
+
+
+def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
+    """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
+    for step in recipe.passes:
+        if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
+            raise RecipeError(f"float: no {step.to.upper()} (--float): {backends[0].fp32_reason}. Leave it out.")
+
+
+def from_card(
+    card: Card, samples: Data | None, recipe: str | Path | Mapping[str, object] | Recipe | None, options: Options
+) -> tuple[Data, str | Path | Mapping[str, object] | Recipe, Options]:
+    """What was given, and the card's own where nothing was."""
+    preprocessing = options.preprocessing or card.preprocessing
+    found = card.calibration_path if samples is None else samples
+    return found, recipe or card.recipe_path or card.recipe, replace(options, preprocessing=preprocessing)
+
+
+def _tell_frozen_inputs(base: Workspace) -> None:
+    """Weights that a caller could replace, as old exporters write them, are constants from now on."""
+    held = {tensor.name for tensor in base.source.graph.initializer}
+    frozen = [value.name for value in base.source.graph.input if value.name in held]
+    if frozen:
+        reason = f"{len(frozen)} weights are no longer inputs of the model that a caller could replace"
+        base.ledger.add("changed", "prepare", frozen[0], reason)

@@ -35,6 +35,23 @@ def places(
     return files
 
 
+def range_places(out: str | None, names: tuple[str, ...]) -> dict[str, Path]:
+    """Where the ranges of each backend go, if anywhere. Raises OutputError for what cannot be written."""
+    from onnxq.errors import OutputError
+    from onnxq.files import check_writable
+    from onnxq.ranges.range_file import check_ranges_format
+
+    if out is None:
+        return {}
+    if len(names) > 1 and "{backend}" not in out:
+        raise OutputError(f"{out}: backends have ranges of their own. Put {{backend}} into the name (--ranges-out).")
+    found = {name: Path(out.replace("{backend}", name)) for name in names}
+    for path in found.values():
+        check_ranges_format(path)
+        check_writable(path)
+    return found
+
+
 def every_file(files: dict[str, Path]) -> list[Path]:
     """Every file that is written for the backends."""
     from onnxq.backends import backend_of

@@ -7,6 +7,7 @@ import typer
 
 from onnxq.cli.cards import card_of
 from onnxq.cli.options import (
+    CALIBRATORS,
     DATA,
     OUT,
     PLAN,
@@ -23,7 +24,7 @@ from onnxq.cli.options import (
     SampleCount,
     Seed,
 )
-from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, write
+from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, range_places, write
 
 EXAMPLES = """
 Quantize MODEL for one or several backends, build the engines, and print what they run in integers.
@@ -87,10 +88,16 @@ def quantize(
     calibrator: Annotated[
         str | None,
         typer.Option(
-            help="How ranges are chosen: mse, lp, entropy, percentile, minmax, mean_minmax, moving_average (docs/"
-            "recipes.md), or a class of your own, module:Class. [default: mse]",
+            help=f"How ranges are chosen: {CALIBRATORS}. [default: mse]",
             rich_help_panel=PLAN,
             autocompletion=_calibrators,
+        ),
+    ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take these ranges as they are: TensorRT's calibration cache, or onnxruntime's calibration.json.",
+            rich_help_panel=PLAN,
         ),
     ] = None,
     per_tensor: Annotated[
@@ -121,6 +128,14 @@ def quantize(
             rich_help_panel=OUT,
         ),
     ] = False,
+    ranges_out: Annotated[
+        str | None,
+        typer.Option(
+            help="Write ranges here: .cache as TensorRT has them, .json as onnxruntime has. {backend} where there are "
+            "several.",
+            rich_help_panel=OUT,
+        ),
+    ] = None,
     json_file: JsonFile = None,
     report: Report = None,
     quiet: Quiet = False,
@@ -146,16 +161,24 @@ def quantize(
         parse_preprocessing(preprocess) if preprocess is not None else None,
         float_type,
         reduce_range,
+        ranges,
+        ranges_out is not None,
         cluster,
         statistics,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)
-    keep_apart([*every_file(files), json_file, report], [card.model_path if card else model, data, recipe, statistics])
+    tables = range_places(ranges_out, names)
+    keep_apart(
+        [*every_file(files), *tables.values(), json_file, report],
+        [card.model_path if card else model, data, recipe, ranges, statistics],
+    )
     with progress_bars(quiet) as progress:
         result = run(
             card or model, data, backend=names, recipe=written, options=options, ablate=ablate, progress=progress
         )
+    for name, path in tables.items():
+        result[name].save_ranges(path)
     write(result, files, json_file, report, quiet)
     if any(entry.problem for entry in result.backends.values()):
         raise typer.Exit(1)

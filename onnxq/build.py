@@ -10,7 +10,9 @@ from onnxq.backends.engine import Engine, Reading
 from onnxq.backends.heavy import heavy_nodes
 from onnxq.backends.timing import side_by_side
 from onnxq.cost import macs
+from onnxq.errors import EngineError
 from onnxq.inputs import Array, InputSpec
+from onnxq.outside import outsiders
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,22 @@ def build(
     integer = {layer.node for layer in reading.layers if layer.precision == "int8"}
     total = sum(work.values())
     times: tuple[float | None, float | None] = (None, None)
-    if reading.executed:
-        times = side_by_side(backend.engine(source, fixed), engine, feeds)
+    if reading.executed and (beside := _float_engine(backend, source, fixed)) is not None:
+        times = side_by_side(beside, engine, feeds)
     share = sum(count for name, count in work.items() if name in integer) / total if total else None
     if any(heavy.inside for heavy in heavy_nodes(quantized)):
         share = None if integer else 0.0  # work in bodies of If, Loop and Scan cannot be counted
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)
+
+
+def _float_engine(backend: Backend, source: onnx.ModelProto, fixed: Mapping[str, tuple[int, ...]]) -> Engine | None:
+    """The engine of the FP32 model, None where the engine does not take models over 2 GiB."""
+    try:
+        return backend.engine(source, fixed)
+    except EngineError:
+        if outsiders(source):
+            return None
+        raise
 
 
 def fixed_shapes(

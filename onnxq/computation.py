@@ -9,6 +9,8 @@ from hashlib import blake2b
 
 import onnx
 
+from onnxq.outside import numbers, raw
+
 SIZE = 16  # bytes
 
 
@@ -34,17 +36,16 @@ def _node(node: onnx.NodeProto, opset: int, words: Mapping[str, bytes], function
 
 
 def _constant(tensor: onnx.TensorProto) -> bytes:
-    """By its type, its shape and its numbers, or where these are found."""
-    where = [entry.SerializeToString(deterministic=True) for entry in tensor.external_data]
-    if where:
-        return _word(b"constant", *where)
-    array = onnx.numpy_helper.to_array(tensor)
-    return _word(b"constant", str((array.dtype, array.shape)).encode(), array.tobytes())
+    """By its type, its shape and its numbers."""
+    array = numbers(tensor)
+    return _word(
+        b"constant", str((array.dtype, array.shape)).encode(), raw(array) if array.dtype != object else array.tobytes()
+    )
 
 
-def _word(*parts: bytes) -> bytes:
+def _word(*parts: bytes | memoryview) -> bytes:
     found = blake2b(digest_size=SIZE)
     for part in parts:
-        found.update(len(part).to_bytes(8, "little"))
+        found.update(memoryview(part).nbytes.to_bytes(8, "little"))
         found.update(part)
     return found.digest()

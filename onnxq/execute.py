@@ -7,6 +7,7 @@ import onnx
 
 from onnxq.errors import ModelError
 from onnxq.inputs import Array
+from onnxq.outside import loadable
 from onnxq.samples import Batch
 
 
@@ -24,10 +25,14 @@ class Session:
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         self.outputs = [output.name for output in model.graph.output]
+        content, entries = loadable(model)
+        for name, value in entries.items():
+            options.add_session_config_entry(name, value)
+        if entries:
+            # Kernels would pack copies of the weights that are mapped: of 2.4 GB, that takes 12 s and as much memory.
+            options.add_session_config_entry("session.disable_prepacking", "1")
         try:
-            self._session: Any = ort.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session: Any = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except refusals() as error:
             hint = " Take such operators out of the model, and quantize the rest." if "registered" in str(error) else ""
             raise ModelError(f"onnxruntime cannot load the model: {_clean(error)}.{hint}") from error

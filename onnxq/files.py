@@ -2,10 +2,14 @@
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from onnxq.errors import OutputError
+
+Content: TypeAlias = bytes | Iterable[bytes | memoryview]
+"""Of a file: all of it, or piece by piece."""
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -13,7 +17,7 @@ def write_file(path: Path, content: bytes) -> None:
     write_files({path: content})
 
 
-def write_files(contents: Mapping[Path, bytes]) -> None:
+def write_files(contents: Mapping[Path, Content]) -> None:
     """Write files that belong together: all are written beside their places before the first is put there.
 
     Raises OutputError.
@@ -22,7 +26,8 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, content in contents.items():
             written[path] = _beside(path)
-            written[path].write_bytes(content)
+            with written[path].open("wb") as file:
+                file.writelines([content] if isinstance(content, bytes) else content)
             written[path].chmod(0o644)
         for path, hidden in written.items():
             hidden.replace(path)

@@ -90,7 +90,10 @@ class _Layer:
             self._node.op, "layer", dict(self._node.attrs), [gs.Variable("x"), gs.Constant("w", self._values)]
         )
         scale_input_channels(alone, factor, np.zeros(len(factor)))
-        return np.asarray(alone.inputs[1].values, np.float32)
+        weight = np.asarray(alone.inputs[1].values, np.float32)
+        # A tensor of graphsurgeon's holds itself, and would hold the weight until garbage is collected.
+        alone.inputs[1].values = np.empty(0, np.float32)
+        return weight
 
     def error(self, read: Array, weight: Array, scheme: Scheme) -> float:
         """Of what it makes of the rounded ``read`` and the weights on their grid, over the power of what it makes."""

@@ -15,11 +15,14 @@ import onnx
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
 
+from onnxq import outside
 from onnxq.errors import ModelError, OutputError
-from onnxq.files import write_file
+from onnxq.external_data import settle_external_data
+from onnxq.files import write_files
+from onnxq.mapped_constants import map_constants, rest_constants
 from onnxq.normalise import copy_envelope, first_line, named, normalise, opset
-
-PROTOBUF_LIMIT = 2**31 - 1
+from onnxq.outside import Outlined, complete, outsiders, total_bytes
+from onnxq.two_files import written
 
 ModelLike: TypeAlias = str | Path | onnx.ModelProto | gs.Graph
 QUANTIZED_OPS = frozenset(
@@ -53,7 +56,11 @@ def load_model(source: ModelLike, *, quantized: bool = False) -> onnx.ModelProto
     """
     proto, where = _read(source)
     _check_readable(proto, where)
-    (_require_quantized if quantized else _refuse_quantized)(proto, where)
+    if quantized:
+        _require_whole(proto, where)
+        _require_quantized(proto, where)
+    else:
+        _refuse_quantized(proto, where)
     _check_valid(proto, where)
     return normalise(proto, where)
 
@@ -65,13 +72,23 @@ def read_model(source: ModelLike) -> onnx.ModelProto:
     """
     proto, where = _read(source)
     _check_readable(proto, where)
+    _require_whole(proto, where)
     _check_valid(proto, where)
     return named(proto)
 
 
+def _require_whole(proto: onnx.ModelProto, where: str) -> None:
+    if outsiders(proto):
+        size = total_bytes(proto) / 2**30
+        raise ModelError(f"{where}: {size:.1f} GiB; the limit is 2 GiB, but for float models: onnxq quantize.")
+
+
 def _check_readable(proto: onnx.ModelProto, where: str) -> None:
-    if proto.ByteSize() > PROTOBUF_LIMIT:
-        raise ModelError(f"{where}: {proto.ByteSize() / 2**30:.1f} GiB; the limit is 2 GiB. Quantize it in parts.")
+    if proto.ByteSize() > outside.LIMIT:
+        raise ModelError(
+            f"{where}: {proto.ByteSize() / 2**30:.1f} GiB in one message; the limit is 2 GiB. Write it with its "
+            "weights beside it, onnx.save(model, path, save_as_external_data=True), and give the path."
+        )
     if not proto.graph.node and not proto.graph.input:
         raise ModelError(f"{where}: this is not an ONNX model (it has no graph). Export the model again.")
     _check_opset(proto, where)
@@ -79,7 +96,7 @@ def _check_readable(proto: onnx.ModelProto, where: str) -> None:
 
 def _check_valid(proto: onnx.ModelProto, where: str) -> None:
     try:
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(Outlined.of(proto).model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise ModelError(f"{where}: not a valid ONNX model: {first_line(error)}. Export it again.") from error
 
@@ -88,9 +105,12 @@ def _read(source: ModelLike) -> tuple[onnx.ModelProto, str]:
     if isinstance(source, onnx.ModelProto):
         copy = onnx.ModelProto()
         copy.CopyFrom(source)
+        _refuse_outside(copy, "the model given")
         return copy, "the model given"
     if isinstance(source, gs.Graph):
-        return gs.export_onnx(source), f"the graph {source.name!r}"
+        exported, where = gs.export_onnx(source), f"the graph {source.name!r}"
+        _refuse_outside(exported, where)
+        return exported, where
     path = Path(source)
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Give the path of an .onnx model, or of a model card.")
@@ -102,32 +122,17 @@ def _read(source: ModelLike) -> tuple[onnx.ModelProto, str]:
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}.") from error
-    _load_external_data(proto, path)
+    settle_external_data(proto, path)
     return proto, str(path)
 
 
-def _load_external_data(proto: onnx.ModelProto, path: Path) -> None:
-    """Read tensors kept in files beside the model; a path that leaves the model's folder is refused."""
-    folder = path.resolve().parent
-    for tensor in onnx.external_data_helper._get_all_tensors(proto):
-        if not onnx.external_data_helper.uses_external_data(tensor):
-            continue
-        location = next((e.value for e in tensor.external_data if e.key == "location"), "")
-        file = (folder / location).resolve()
-        if not file.is_relative_to(folder):
-            raise ModelError(
-                f"{path}: tensor {tensor.name!r} wants its data from {location!r}, outside the model's folder. "
-                "Move the data beside the model and export again."
-            )
-        try:
-            onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise ModelError(
-                f"{path}: the data of tensor {tensor.name!r} cannot be read from {location!r}: {first_line(error)}. "
-                "Copy the data file beside the model."
-            ) from error
-        tensor.data_location = onnx.TensorProto.DEFAULT
-        del tensor.external_data[:]
+def _refuse_outside(proto: onnx.ModelProto, where: str) -> None:
+    """Only of a file is known where what is beside it may be."""
+    if found := outsiders(proto):
+        raise ModelError(
+            f"{where}: the weights of {found[0].name!r} lie in another file. Give the path of the model, or load them "
+            "with it: onnx.load(path)."
+        )
 
 
 def _check_opset(proto: onnx.ModelProto, where: str) -> None:
@@ -172,9 +177,11 @@ def to_graph(proto: onnx.ModelProto) -> gs.Graph:
 
     try:
         with graphsurgeon_hushed():
-            return gs.import_onnx(proto)
+            graph = gs.import_onnx(proto)
     except OnnxGraphSurgeonException as error:
         raise ModelError(f"the model holds what onnx-graphsurgeon does not know: {first_line(error)}.") from error
+    map_constants(graph)
+    return graph
 
 
 @contextmanager
@@ -192,6 +199,7 @@ def graphsurgeon_hushed() -> Iterator[None]:
 
 def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     """The graph as a model, with the metadata of the model it came from."""
+    rest_constants(graph)
     with graphsurgeon_hushed():
         proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     copy_envelope(like, proto)
@@ -202,12 +210,13 @@ def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
 
 def model_bytes(proto: onnx.ModelProto, path: Path) -> bytes:
     """What ``path`` will hold; the same model gives the same bytes. Raises OutputError."""
-    if proto.ByteSize() > PROTOBUF_LIMIT:
+    if total_bytes(proto) > outside.LIMIT:
         raise OutputError(f"{path}: the model is over 2 GiB, the limit of one ONNX file.")
-    found: bytes = proto.SerializeToString(deterministic=True)
+    found: bytes = complete(proto).SerializeToString(deterministic=True)
     return found
 
 
 def save_model(proto: onnx.ModelProto, path: Path) -> None:
-    """Write beside, then rename: a reader never sees half a file. Raises OutputError."""
-    write_file(path, model_bytes(proto, path))
+    """Write beside, then rename: a reader never sees half a file. The weights of a model over 2 GiB are written to a
+    second one, see ``two_files.py``. Raises OutputError."""
+    write_files(written(proto, path) if total_bytes(proto) > outside.LIMIT else {path: model_bytes(proto, path)})

@@ -7,6 +7,7 @@ import onnx
 import onnx.inliner
 
 from onnxq.errors import ModelError
+from onnxq.outside import Outlined
 
 OLDEST_OPSET = 13  # the first whose DequantizeLinear has an axis, so the first with per-channel weights
 KNOWN_IR = 10  # of onnx 1.16: what every onnxruntime of the last years loads
@@ -39,7 +40,7 @@ def named(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
-        upgraded = onnx.version_converter.convert_version(proto, OLDEST_OPSET)
+        upgraded = _converted(proto, OLDEST_OPSET)
     except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
         raise ModelError(
             f"{where}: opset {opset(proto)}; quantized weights need opset {OLDEST_OPSET}, and the upgrade failed: "
@@ -53,7 +54,7 @@ def raise_opset(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
     """The model at opset ``wanted`` or later, shapes inferred. Raises ModelError where ONNX has no way there."""
     if opset(proto) < wanted:
         try:
-            raised = onnx.version_converter.convert_version(proto, wanted)
+            raised = _converted(proto, wanted)
         except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
             raise ModelError(
                 f"16-bit floats need opset {wanted}; the upgrade from {opset(proto)} failed: {first_line(error)}. "
@@ -64,6 +65,12 @@ def raise_opset(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
         raised.ir_version = max(proto.ir_version, onnx.helper.find_min_ir_version_for(raised.opset_import, True))
         proto = raised
     return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+
+
+def _converted(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
+    """The model at opset ``wanted``; the converter forgets where weights outside are."""
+    outline = Outlined.of(proto)
+    return outline.filled(onnx.version_converter.convert_version(outline.model, wanted))
 
 
 def _name_nodes(proto: onnx.ModelProto) -> None:

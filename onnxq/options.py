@@ -23,6 +23,7 @@ class Options:
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
+    ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
     ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made;
     ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one; ``statistics``: a file
     of what was measured on these samples before, which is not measured again.
@@ -40,6 +41,8 @@ class Options:
     preprocessing: Preprocessing | None = None
     float_type: str | None = None
     reduce_range: bool | None = None
+    ranges: str | Path | None = None
+    export_ranges: bool = False
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
 
@@ -58,6 +61,8 @@ class Options:
         """The recipe with what was asked for in place of its own options."""
         if self.calibrator is not None:
             recipe = recipe.changed(Calibrate, activations=self.calibrator, percentile=None)
+        if self.ranges is not None:
+            recipe = recipe.changed(Calibrate, ranges=str(self.ranges))
         if self.per_tensor:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weight_bits is not None:

@@ -15,6 +15,8 @@ from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike
 from onnxq.models.card import Card
 from onnxq.options import Options
+from onnxq.ranges.export import with_ranges
+from onnxq.ranges.own_tensors import own_tensors
 from onnxq.recipe import Recipe
 from onnxq.result import Result
 from onnxq.samples import Data, open_samples
@@ -55,8 +57,14 @@ def quantize(
     source, data = base.source, base.samples
     ready = calibrated(beginning.copy() if ablate else beginning, written.passes, clock)
     kept = ready.copy() if ablate else ready
+    own = {
+        space.backend.name: own_tensors(space, space.plan.activations)
+        for space in ready.spaces
+        if options.export_ranges
+    }
     with clock("refine"):
         found = {space.backend.name: finish(space, ready.rest) for space in ready.spaces}
+        found = {name: with_ranges(entry, own[name]) if name in own else entry for name, entry in found.items()}
     ablation = None
     if options.build or ablate:
         tests = data if test is None else open_samples(test, data.inputs, preprocessing=options.preprocessing)

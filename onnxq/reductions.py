@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from onnxq.normalise import opset
+from onnxq.outside import numbers
 from onnxq.statistics import Reduced, every_nth, lattice
 
 LEAST = 2**12  # numbers of a sample: of a smaller tensor all are taken out, which costs less than three more nodes
@@ -76,7 +77,7 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
 def makes_nan(graph: onnx.GraphProto) -> bool:
     """Whether some operator may make NaN from numbers that are not huge, or a constant brings it."""
     return any(_odd(node) for node in graph.node) or any(
-        tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(onnx.numpy_helper.to_array(tensor).sum())
+        tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(numbers(tensor).sum())
         for tensor in graph.initializer
     )
 
@@ -148,8 +149,8 @@ class _Pools(_Nodes):
         return self.reduction("low", "ReduceMin", self.tensor, list(range(2, len(self.shape) + 1)))
 
     def some(self) -> str:
-        step, ones = lattice(self.shape), [1] * (len(self.shape) - 1)
-        return self.add("some", "MaxPool", self.tensor, kernel_shape=ones, strides=[step] * len(ones))
+        steps = lattice(self.shape)
+        return self.add("some", "MaxPool", self.tensor, kernel_shape=[1] * len(steps), strides=list(steps))
 
 
 class _Rows(_Nodes):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from onnxq import outside
 from onnxq.build import Built
 from onnxq.compare import Likeness
 from onnxq.delivery import Delivery
@@ -13,8 +14,11 @@ from onnxq.errors import OutputError
 from onnxq.files import write_files
 from onnxq.ledger import Ledger
 from onnxq.model import model_bytes, save_model
+from onnxq.outside import total_bytes
 from onnxq.plan import Plan, Weight
-from onnxq.scheme import QParams
+from onnxq.ranges.range_file import write_ranges
+from onnxq.scheme import QParams, Range
+from onnxq.two_files import data_file
 from onnxq.variants import Ablation
 from onnxq.workspace import RoundedWeight
 
@@ -61,7 +65,7 @@ class BackendResult:
     """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did;
     ``simulated``: there is no engine to build; ``delivery``: what the target's tools take, if not the graph;
     ``stand_in``: what was judged in the graph's place, where onnxruntime cannot run it;
-    ``seconds``: of the passes after calibration."""
+    ``ranges``: of the model's own tensors, where that was asked for; ``seconds``: of the passes after calibration."""
 
     backend: str
     title: str
@@ -79,11 +83,13 @@ class BackendResult:
     delivery: Delivery | None = None
     stand_in: onnx.ModelProto | None = None
     kept: Kept | None = None
+    ranges: Mapping[str, Range] | None = None
     seconds: float = 0.0
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""
-        return (path, *beside(path, self.delivery.suffix if self.delivery is not None else None))
+        data = (data_file(path),) if self.delivery is None and total_bytes(self.model) > outside.LIMIT else ()
+        return (path, *data, *beside(path, self.delivery.suffix if self.delivery is not None else None))
 
     def save(self, path: Path) -> None:
         """Write the graph, or with a delivery all that ``beside`` names; all or nothing. Raises OutputError."""
@@ -98,6 +104,12 @@ class BackendResult:
                 simulation: model_bytes(self.model, simulation),
             }
         )
+
+    def save_ranges(self, path: Path) -> None:
+        """Write ``ranges``: ``.cache`` as TensorRT has them, ``.json`` as onnxruntime has. Raises OutputError."""
+        if self.ranges is None:
+            raise OutputError(f"{path}: no ranges were kept. Quantize with Options(export_ranges=True).")
+        write_ranges(path, self.ranges)
 
 
 @dataclass(frozen=True)

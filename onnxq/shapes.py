@@ -4,11 +4,13 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import is_constant
+from onnxq.mapped_constants import rest_constants
 from onnxq.model import graphsurgeon_hushed
 
 
 def infer_shapes(graph: gs.Graph) -> None:
     """What was known of a tensor and is not inferred stays; inputs and outputs of the graph stay as they are."""
+    rest_constants(graph)
     with graphsurgeon_hushed():
         model = gs.export_onnx(graph, do_type_check=False)
     del model.graph.value_info[:]

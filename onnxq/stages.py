@@ -14,6 +14,7 @@ from onnxq.delivery import deliver
 from onnxq.errors import RecipeError
 from onnxq.graph import every_node
 from onnxq.moment_turns import beside_statistics
+from onnxq.outside import complete, total_bytes
 from onnxq.passes import Calibrate, CorrectBias, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
 from onnxq.proof import Proof, rewrite, rewrite_all
@@ -170,7 +171,7 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         space.ledger.add("warning", "plan", "graph", reason)
     for name, reason in space.plan.floats.items():
         space.ledger.add("float", "plan", name, reason, ops.get(name, ""))
-    model = space.model()
+    model = complete(space.model())
     return BackendResult(
         space.backend.name,
         space.backend.title,
@@ -179,8 +180,8 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         space.ledger,
         space.activations,
         space.weights,
-        space.source.ByteSize(),
-        model.ByteSize(),
+        total_bytes(space.source),
+        total_bytes(model),
         simulated=space.backend.simulated,
         delivery=delivery,
         stand_in=space.stand_in,

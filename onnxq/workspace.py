@@ -15,7 +15,7 @@ from onnxq.normal import Normal
 from onnxq.plan import Plan, Weight
 from onnxq.record import Record
 from onnxq.samples import Samples
-from onnxq.scheme import Integers, QParams
+from onnxq.scheme import Integers, QParams, Range
 from onnxq.statistics import TensorStatistics
 from onnxq.watching import Kept, Watcher
 
@@ -57,6 +57,7 @@ class Workspace:
     record: Record | None = None  # of what was measured before, and of what is
     plan: Plan = field(default_factory=Plan)
     statistics: dict[str, TensorStatistics] = field(default_factory=dict)
+    ranges: dict[str, Range] | None = None  # from a file, by tensor, once it was read
     kept: dict[Watcher[Any], Any] = field(default_factory=dict)  # what watchers did, beside the statistics
     activations: dict[str, QParams] = field(default_factory=dict)
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
@@ -110,7 +111,7 @@ class Workspace:
 
     def forget(self) -> None:
         """Drop what was measured: a tensor may have kept its name and changed its values."""
-        self.statistics, self.kept = {}, {}
+        self.statistics, self.kept, self.ranges = {}, {}, None
 
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""

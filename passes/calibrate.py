@@ -12,6 +12,8 @@ from onnxq.errors import DataError, Declined, RecipeError
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
 from onnxq.plan import Plan
+from onnxq.ranges.given import given_ranges
+from onnxq.ranges.range_file import read_ranges
 from onnxq.scheme import QParams, Range, held, qparams, same_grid
 from onnxq.statistics import TensorStatistics
 from onnxq.watching import Values, Watcher, watch
@@ -20,10 +22,12 @@ from onnxq.workspace import Workspace
 
 @dataclass(frozen=True)
 class Calibrate:
-    """``activations``: the calibrator by name, or ``{name: options}``; ``percentile``: an option of that calibrator."""
+    """``activations``: the calibrator by name, or ``{name: options}``; ``percentile``: an option of that calibrator;
+    ``ranges``: a file of ranges that another tool measured, which are taken as they are."""
 
     activations: str | Mapping[str, Mapping[str, object] | None] = "mse"
     percentile: float | None = None
+    ranges: str | None = None
     name: ClassVar[str] = "calibrate"
 
     def __post_init__(self) -> None:
@@ -33,6 +37,8 @@ class Calibrate:
         if self.percentile is not None and "percentile" in options:
             raise RecipeError("percentile: is given twice. Leave out one of them.")
         self.calibrator()
+        if self.ranges is not None:
+            read_ranges(self.ranges)  # said now, not when the model is prepared
 
     def calibrator(self) -> Calibrator:
         """The calibrator with its options."""
@@ -55,7 +61,7 @@ class Calibrate:
 
     def watched(self, workspace: Workspace) -> tuple[frozenset[str], dict[str, Values]]:
         """The tensors whose values count alike, and how a calibrator that weighs readers watches the others."""
-        tensors = workspace.plan.watched
+        tensors = self._unknown(workspace)
         if not getattr(self.calibrator(), "weighs_readers", False):
             return tensors, {}
         weighed, known = {}, workspace.graph.tensors()
@@ -69,13 +75,23 @@ class Calibrate:
                 workspace.ledger.add("declined", self.name, tensor, said)
         return tensors - weighed.keys(), weighed
 
+    def _unknown(self, workspace: Workspace) -> frozenset[str]:
+        """The planned tensors whose ranges no file gives, and the samples have to tell."""
+        if self.ranges is not None and workspace.ranges is None:
+            workspace.ranges = given_ranges(workspace, self.ranges)
+        return workspace.plan.watched - (workspace.ranges or {}).keys()
+
     def __call__(self, workspace: Workspace) -> bool:
         calibrator = self.calibrator()
         alike, weighed = self.watched(workspace)
         collect(workspace, alike, calibrator.histogram, weighed.values())
         workspace.plan = _without_unusable(workspace)
+        given = workspace.ranges or {}
         found = {}
         for tensor, entry in workspace.plan.activations.items():
+            if entry.grid in given:
+                found[tensor] = qparams(entry.schemes.of(given[entry.grid]), given[entry.grid])
+                continue
             watcher = weighed.get(entry.grid)
             statistics = workspace.statistics[entry.grid] if watcher is None else workspace.seen(watcher)
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
@@ -150,7 +166,12 @@ def _measured(workspace: Workspace, watchers: Mapping[Any, Watcher[Any]]) -> dic
 def _without_unusable(workspace: Workspace) -> Plan:
     """The plan without tensors that no grid fits: never excited, infinite, or not a number."""
     reasons = {}
+    given = workspace.ranges or {}
     for tensor in sorted(workspace.plan.watched):
+        if tensor in given:
+            if given[tensor].low == given[tensor].high == 0:
+                reasons[tensor] = f"the range given for its activation {tensor!r} is nothing but zero"
+            continue
         statistics = workspace.statistics[tensor]
         if not statistics.finite:
             reasons[tensor] = f"the samples make its activation {tensor!r} infinite or NaN"

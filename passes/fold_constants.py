@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
-from onnxq.graph import tidy
+from onnxq.graph import is_constant, tidy
 from onnxq.model import graphsurgeon_hushed
 from onnxq.reshapes import settle_reshapes
 from onnxq.shapes import infer_shapes
@@ -44,11 +44,22 @@ class FoldConstants:
 def folded(graph: gs.Graph) -> bool:
     """Whether there was something to fold."""
     before = len(graph.nodes)
+    _look_at_what_is_folded(graph)
     with hushed(), renamed(graph):
         # Bodies of If and Loop are left alone: graphsurgeon runs them under an IR version of its own choice.
         graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=False, partitioning="basic")
     tidy(graph)
     return len(graph.nodes) < before
+
+
+def _look_at_what_is_folded(graph: gs.Graph) -> None:
+    """Constants that lie outside the model are looked at by us: graphsurgeon's own sessions do not find them."""
+    known: set[int] = set()
+    for node in graph.nodes:
+        if all(is_constant(tensor) or id(tensor) in known for tensor in node.inputs):
+            known |= {id(tensor) for tensor in node.outputs}
+            for tensor in filter(is_constant, node.inputs):
+                tensor.values  # noqa: B018 - loads them
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from onnxq.constants import best_grid, reach
 from onnxq.errors import RecipeError
 from onnxq.graph import every_node, every_tensor, has_bias, held, is_constant
+from onnxq.outside import outsiders
 from onnxq.plan import Weight
 from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
+from onnxq.scratch import spilled
 from onnxq.workspace import RoundedWeight, Workspace
 
 BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
@@ -31,6 +33,7 @@ class RoundWeights:
         tensors = every_tensor(workspace.graph)
         nodes = {node.name: node for node in every_node(workspace.graph)}
         before, workspace.weights = workspace.weights, {}
+        large = bool(outsiders(workspace.source))  # too large for memory, and its integers are a quarter of it
         for weight in workspace.plan.weights:
             values = np.asarray(held(tensors[weight.tensor]), np.float32)
             scheme = self._scheme(weight.scheme)
@@ -41,7 +44,8 @@ class RoundWeights:
                     "clipped", self.name, weight.tensor, "scales widened so that the bias fits 32 bits"
                 )
             params = best_grid(values, scheme, wide)
-            workspace.weights[weight] = RoundedWeight(quantize(values, params), params)
+            integers = quantize(values, params)
+            workspace.weights[weight] = RoundedWeight(spilled(integers) if large else integers, params)
         return not same(workspace.weights, before)
 
     def _scheme(self, wanted: Scheme) -> Scheme:

@@ -17,7 +17,18 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-OWN = ("backends", "backends/targets", "biases", "checking", "data", "lifting", "lint", "planning", "retargeting")
+OWN = (
+    "backends",
+    "backends/targets",
+    "biases",
+    "checking",
+    "data",
+    "lifting",
+    "lint",
+    "planning",
+    "ranges",
+    "retargeting",
+)
 FOLDERS = (*OWN, "calibrators", "cli", "models", "passes")
 PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in FOLDERS)}
 CARDS = ("digits_mobilenet", "digits_transformer", "shapes_detector")

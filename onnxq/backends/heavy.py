@@ -112,8 +112,8 @@ def serialize(model: onnx.ModelProto, engine: str) -> bytes:
     for tensor in model.graph.initializer:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise EngineError(
-                f"{engine}: the weights of {tensor.name!r} lie outside the model. "
-                "Load them first: onnx.load(path), or onnx.load_external_data_for_model(model, folder)."
+                f"{engine}: the weights of {tensor.name!r} lie outside the model, which is handed over as one protobuf "
+                "message of at most 2 GiB. Load them first, onnx.load(path), or build no engine (--no-build)."
             )
         size += len(tensor.raw_data) or 4 * math.prod(tensor.dims)
     if size > onnx.checker.MAXIMUM_PROTOBUF:

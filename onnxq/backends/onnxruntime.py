@@ -21,6 +21,7 @@ from onnxq.execute import refusals
 from onnxq.graph import RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.lint.tables import ONNXRUNTIME
+from onnxq.outside import loadable, outsiders
 from onnxq.passes.convolve_norms import ConvolveNorms
 from onnxq.passes.fuse_silu import FuseSilu
 from onnxq.passes.gather_integers import GatherIntegers
@@ -89,7 +90,7 @@ class _Session:
         with tempfile.TemporaryDirectory(prefix="onnxq-") as folder:
             path = Path(folder) / "optimized.onnx"
             _session(self.model, self.threads, optimized=path)
-            return onnx.load(path)
+            return onnx.load(path, load_external_data=False)  # of weights the type is enough
 
 
 def _session(model: onnx.ModelProto, threads: int | None, optimized: Path | None = None) -> Any:
@@ -104,8 +105,11 @@ def _session(model: onnx.ModelProto, threads: int | None, optimized: Path | None
         options.intra_op_num_threads = threads
     if optimized is not None:
         options.optimized_model_filepath = str(optimized)
+    content, entries = loadable(model) if outsiders(model) else (serialize(model, "onnxruntime"), {})
+    for name, value in entries.items():
+        options.add_session_config_entry(name, value)
     with _refusals():
-        return ort.InferenceSession(serialize(model, "onnxruntime"), options, providers=["CPUExecutionProvider"])
+        return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 @contextmanager

@@ -28,7 +28,7 @@ BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 OPTIONS = {
     *("--data", "--preprocess", "--samples", "--batch", "--seed"),
     *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
-    *("--reduce-range", "--no-reduce-range"),
+    *("--reduce-range", "--no-reduce-range", "--ranges", "--ranges-out"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--ablate", "--json", "--report", "--quiet", "-q"),
     *("--help", "-h"),
 }
@@ -182,7 +182,7 @@ passes:
     done = command(*TINY, "--recipe", "mine.yaml", "--json", "facts.json", "--no-build")
     assert done.returncode == 0, done.stderr
     facts = json.loads((folder / "facts.json").read_text())
-    assert facts["recipe"][2] == {"calibrate": {"activations": "minmax", "percentile": None}}
+    assert facts["recipe"][2] == {"calibrate": {"activations": "minmax", "percentile": None, "ranges": None}}
     assert facts["backends"]["openvino"]["weights"] == {"w": {"grid": "i4 symmetric per tensor", "bits": 4}}
     (folder / "mine.yaml").write_text(recipe)
     done = command(*TINY, "--recipe", "mine.yaml")
@@ -194,7 +194,7 @@ def test_an_option_wins_over_the_recipe(command: Command, folder: Path) -> None:
     (folder / "mine.yaml").write_text("passes: [plan, {calibrate: {activations: minmax}}, round_weights, insert_qdq]")
     command(*TINY, "--recipe", "mine.yaml", "--calibrator", "percentile", "--json", "facts.json", "--no-build")
     recipe = json.loads((folder / "facts.json").read_text())["recipe"]
-    assert recipe[1] == {"calibrate": {"activations": "percentile", "percentile": None}}
+    assert recipe[1] == {"calibrate": {"activations": "percentile", "percentile": None, "ranges": None}}
 
 
 def test_every_calibrator_gives_ranges_of_its_own(command: Command, folder: Path) -> None:
@@ -444,10 +444,11 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
 
 def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
-    from onnxq.cli import outputs, quantize
+    from onnxq.cli import options, outputs, quantize
 
     assert [*backends.BACKENDS, *TARGETS] == outputs.backend_choices()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
+    assert {name for name in CALIBRATORS if re.search(rf"\b{name}\b", options.CALIBRATORS)} == set(CALIBRATORS)
 
 
 def test_progress_is_drawn_on_a_terminal_only(folder: Path) -> None:
@@ -530,3 +531,28 @@ def test_a_file_beside_the_float_model_is_checked_before_the_work(command: Comma
     twice = command(*TINY, "--backend", "snpe", "--out", "n.onnx", "--json", "n.encodings.json")
     assert twice.returncode == 2 and "n.encodings.json: is read or written already" in twice.stderr
     assert not list(folder.glob("n.*"))
+
+
+def test_ranges_go_out_and_come_back(command: Command, folder: Path) -> None:
+    wanted = ("quantize", "tiny.onnx", "--data", "data.npz", "--no-build", "-b", "tensorrt")
+    assert command(*wanted, "--ranges-out", "r.cache").returncode == 0
+    assert (folder / "r.cache").read_text().startswith("TRT-")
+    before = (folder / "tiny.tensorrt.onnx").read_bytes()
+    assert command(*wanted, "--ranges", "r.cache").returncode == 0
+    assert (folder / "tiny.tensorrt.onnx").read_bytes() == before
+    several = command(*wanted, "-b", "openvino", "--ranges-out", "{backend}.json")
+    assert several.returncode == 0 and (folder / "openvino.json").exists() and (folder / "tensorrt.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--ranges-out", "r.txt"), "ranges are written as .cache (TensorRT's) or .json"),
+        (("--ranges-out", "r.json", "-b", "openvino"), "Put {backend} into the name (--ranges-out)"),
+        (("--ranges", "data.npz"), "data.npz: is not text"),
+        (("--ranges", "no.cache"), "no.cache: no such file"),
+    ],
+)
+def test_ranges_that_cannot_be_are_refused(command: Command, words: tuple[str, ...], said: str) -> None:
+    done = command("quantize", "tiny.onnx", "--data", "data.npz", "--no-build", "-b", "tensorrt", *words)
+    assert done.returncode == 2 and said in done.stderr

@@ -9,7 +9,7 @@ import onnx.parser
 import pytest
 
 from onnxq.errors import ModelError
-from onnxq.model import export, load_model, save_model, to_graph
+from onnxq.model import export, load_model, read_model, save_model, to_graph
 from onnxq.testing import normal, parse, run
 
 W = normal(4, 3, 3, 3)
@@ -160,6 +160,21 @@ def test_a_saved_model_loads_as_it_was(tmp_path: Path) -> None:
     assert onnx.load(tmp_path / "new" / "m.onnx") == MODEL
 
 
-def test_a_model_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("onnxq.model.PROTOBUF_LIMIT", 100)
-    assert "the limit is 2 GiB" in refused(MODEL)
+def test_a_message_over_the_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxq.outside.LIMIT", 100)
+    assert "the limit is 2 GiB. Write it with its weights beside it" in refused(MODEL)
+
+
+def test_weights_that_lie_outside_a_model_given_as_an_object_are_refused() -> None:
+    assert "the weights of 'w' lie in another file. Give the path" in refused(external("w.bin"))
+
+
+def test_a_quantized_model_over_the_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxq.outside.LIMIT", 400)
+    monkeypatch.setattr("onnxq.outside.SMALL", 100)
+    (tmp_path / "w.bin").write_bytes(W.tobytes())
+    (tmp_path / "m.onnx").write_bytes(external("w.bin").SerializeToString())
+    with pytest.raises(ModelError, match="the limit is 2 GiB, but for float models"):
+        read_model(tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="the limit is 2 GiB, but for float models"):
+        load_model(tmp_path / "m.onnx", quantized=True)

@@ -10,7 +10,7 @@ from onnxq.errors import ClusterError
 if TYPE_CHECKING:
     from distributed import Client
 
-ANSWER = 10  # seconds that a scheduler has to answer
+ANSWER = 30  # seconds that a scheduler has to answer
 ARRIVAL = 60  # seconds that the first worker has to arrive
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
+from distributed import LocalCluster
 from PIL import Image
 
 import onnxq
@@ -26,7 +27,7 @@ CARD = "digits_mobilenet"
 TINY = ("quantize", "tiny.onnx", "--data", "data.npz")
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 OPTIONS = {
-    *("--data", "--preprocess", "--samples", "--batch", "--seed"),
+    *("--data", "--preprocess", "--samples", "--batch", "--seed", "--statistics", "--cluster"),
     *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
     *("--reduce-range", "--no-reduce-range", "--ranges", "--ranges-out"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--ablate", "--json", "--report", "--quiet", "-q"),
@@ -364,6 +365,26 @@ def test_an_engine_that_refuses_ends_in_1_with_the_graph_written(
     entry = json.loads((folder / "facts.json").read_text())["backends"]["onnxruntime"]
     assert (entry["problem"], entry["engine"]) == ("onnxruntime: no, thank you", None)
     assert (folder / "tiny.onnxruntime.onnx").is_file()
+
+
+def test_statistics_that_were_measured_before(command: Command, folder: Path) -> None:
+    made = process("calibrate", "tiny.onnx", "--data", "data.npz", "-o", "s.npz")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert command(*TINY, "--no-build").returncode == 0
+    plain = (folder / "tiny.onnxruntime.onnx").read_bytes()
+    assert command(*TINY, "--no-build", "--statistics", "s.npz").returncode == 0
+    assert (folder / "tiny.onnxruntime.onnx").read_bytes() == plain
+    stale = command(*TINY, "--no-build", "--statistics", "s.npz", "--seed", "1", "--data", "random")
+    assert stale.returncode == 2
+    assert "s.npz: sample 1 is none of the" in stale.stderr
+
+
+def test_a_cluster_makes_the_same_file(command: Command, folder: Path) -> None:
+    assert command(*TINY, "--no-build", "-o", "one.onnx").returncode == 0
+    with LocalCluster(n_workers=1, processes=False, protocol="tcp://", dashboard_address=None) as cluster:
+        done = command(*TINY, "--no-build", "--cluster", cluster.scheduler_address, "-o", "two.onnx")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "one.onnx").read_bytes() == (folder / "two.onnx").read_bytes()
 
 
 def test_an_interrupt_is_no_traceback(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

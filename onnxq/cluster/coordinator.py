@@ -2,21 +2,20 @@
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onnxq.cluster.connection import connected
 from onnxq.cluster.line import Line
 from onnxq.cluster.parcel import packed
 from onnxq.cluster.shards import shards
-from onnxq.cluster.worker import Job, Station
-from onnxq.errors import ClusterError
+from onnxq.cluster.worker import File, Job, Station
+from onnxq.outside import entries, outsiders
 from onnxq.samples import Samples
 from onnxq.watching import Watching
 
 if TYPE_CHECKING:
     from distributed import Client
-
-MESSAGE = 2**31  # bytes: a protobuf message has fewer
 
 
 def spread(
@@ -51,15 +50,11 @@ def spread(
 
 
 def _job(watching: Watching[Any], samples: Samples, batch: int) -> Job:
-    weight = watching.model.ByteSize()
-    if weight >= MESSAGE:
-        raise ClusterError(
-            f"the model has {weight / 2**30:.1f} GB, and models are sent to workers up to 2 GB. "
-            "Calibrate it on one machine: leave --cluster (Options.cluster) out."
-        )
+    weights = {Path(entries(tensor)["location"]) for tensor in outsiders(watching.model)}
+    files = [file for path in sorted(weights) if (file := File.of(path)) is not None]
     example = next(iter(samples.batches(1)))
     model = watching.model.SerializeToString()
-    return Job(model, dict(watching.watchers), batch, example, watching.digest(example))
+    return Job(model, tuple(files), dict(watching.watchers), batch, example, watching.digest(example))
 
 
 @contextmanager

@@ -20,17 +20,6 @@ from onnxq.watching import THREADS, Watcher, Watching
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is to be watched, and the digest of what is watched in one ``example`` where the work comes from."""
-
-    model: bytes
-    watchers: dict[Any, Watcher[Any]]
-    batch: int
-    example: Batch
-    digest: str
-
-
-@dataclass(frozen=True)
 class File:
     """A file as one machine sees it."""
 
@@ -46,6 +35,21 @@ class File:
         except OSError:
             return None
         return File(path, found.st_size, int(found.st_mtime)) if stat.S_ISREG(found.st_mode) else None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be watched, and the digest of what is watched in one ``example`` where the work comes from.
+
+    ``files`` hold those weights of the model that lie outside it.
+    """
+
+    model: bytes
+    files: tuple[File, ...]
+    watchers: dict[Any, Watcher[Any]]
+    batch: int
+    example: Batch
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Station(WorkerPlugin):  # type: ignore[misc]  # it is not typed
     def _begin(self) -> None:
         check_version("the sender of the work", self._version)
         job: Job = unpacked(self._job)
+        for file in job.files:
+            check(file, self._address)
         model = onnx.load_model_from_string(job.model)
         self._watching, self._batch = Watching(model, job.watchers, THREADS), job.batch
         self._exact = self._watching.digest(job.example) == job.digest

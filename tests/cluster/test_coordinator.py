@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from onnxq.cluster import connection, line
 from onnxq.errors import ClusterError, DataError
 from onnxq.options import Options
+from onnxq.outside import Place, reference
 from onnxq.pipeline import quantize
 from onnxq.samples import Data, input_specs, open_samples
 from onnxq.testing import normal, parse
@@ -134,6 +135,21 @@ def test_every_kind_of_source(client: Client, tmp_path: Path, monkeypatch: pytes
 def test_a_model_of_fixed_batch(client: Client) -> None:
     model = parse(TEXT.replace("N", "24"), **WEIGHTS)
     assert kept(model=model, cluster=client) == kept(model=model)
+
+
+def test_weights_outside_the_model(client: Client, tmp_path: Path) -> None:
+    normal(4, 3, 3, 3).tofile(tmp_path / "weights")
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "w")
+    weight.CopyFrom(reference("w", onnx.TensorProto.FLOAT, (4, 3, 3, 3), Place(tmp_path / "weights", 0)))
+    alone = kept(model=model)
+    assert alone == kept() == kept(model=model, cluster=client)
+    with (
+        on_workers(client, "onnxq.cluster.worker", "File", "of", staticmethod(lambda path: None)),
+        pytest.raises(DataError, match="weights: is not there on worker"),
+    ):
+        kept(model=model, cluster=client)
 
 
 def test_a_worker_that_is_killed_costs_time_only(client: Client) -> None:

@@ -91,7 +91,7 @@ def test_all_three_kinds_resolve_by_name(offer: Offer) -> None:
     whole = quantize(model, samples, backend="mine", recipe={"passes": passes}, options=Options(build=False))
     assert result["mine"].activations["x"].scale == pytest.approx(whole["mine"].activations["x"].scale / 2)
     assert load_recipe({"passes": result.recipe}).written() == result.recipe
-    chosen = {"calibrate": {"activations": "half", "percentile": None}}
+    chosen = {"calibrate": {"activations": "half", "percentile": None, "ranges": None}}
     assert chosen in Options(calibrator="half").applied(load_recipe("default")).written()
 
 

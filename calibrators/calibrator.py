@@ -8,7 +8,8 @@ from onnxq.statistics import TensorStatistics
 
 
 class Calibrator(Protocol):
-    """Chooses a range. ``histogram`` says whether it needs more than the exact extremes."""
+    """Chooses a range. ``histogram`` says whether it needs more than the exact extremes. One that also has
+    ``weighs_readers = True`` is shown counts of ``onnxq.channel_weights``."""
 
     histogram: ClassVar[bool]
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from onnxq.calibrators.range_search import best, both_ends, existing, nearby
+from onnxq.calibrators.range_search import best, both_ends, existing, nearby, on_its_grid
 from onnxq.calibrators.rounding_error import TINY, Floats, bucket_ends
 from onnxq.nonlinear import Function
 from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, qparams
@@ -37,10 +37,8 @@ class Entropy:
 
     def range(self, statistics: TensorStatistics, schemes: ActivationSchemes, through: Function | None = None) -> Range:
         full = Range.of(statistics.low, statistics.high)
-        divergence, scheme = Divergence.of(statistics), schemes.of(full)
-        found = least_divergence(divergence, full, scheme)
-        clipped = schemes.of(found)  # a lopsided range may be even without its longer tail
-        return found if clipped == scheme else least_divergence(divergence, full, clipped)
+        divergence = Divergence.of(statistics)
+        return on_its_grid(full, schemes, lambda scheme: least_divergence(divergence, full, scheme))
 
 
 def least_divergence(divergence: "Divergence", full: Range, scheme: Scheme) -> Range:
@@ -97,7 +95,7 @@ class Divergence:
         folded, ranges = m.copy(), np.arange(len(m))
         folded[ranges, np.argmax(m > 0, axis=1)] += below[:, 0]
         folded[ranges, -1 - np.argmax(m[:, ::-1] > 0, axis=1)] += 1 - below[:, -1]
-        k = np.divide(folded, m, out=np.where(folded > 0, np.inf, 1.0), where=m > 0)
+        k = np.divide(folded, m, out=np.ones_like(m), where=m > 0)
         s = m.sum(axis=1, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
             found = (k * inner + folded * np.log(k * s)).sum(axis=1)

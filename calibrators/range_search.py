@@ -5,7 +5,7 @@ formula are measured, and the neighbours of the best of these, ever nearer. Wher
 scales that are powers of two, those are the candidates.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -39,10 +39,16 @@ def least_error(
     values, counts = statistics.histogram()
     error = RoundingError(values, counts.astype(np.float64), through or itself, p)
     full = Range.of(statistics.low, statistics.high)
+    return on_its_grid(full, schemes, lambda scheme: search(error, full, scheme, measured))
+
+
+def on_its_grid(full: Range, schemes: ActivationSchemes, searched: Callable[[Scheme], Range]) -> Range:
+    """What is ``searched`` on the grid that it has by ``schemes``; a lopsided range may be even without its longer
+    tail."""
     scheme = schemes.of(full)
-    found = search(error, full, scheme, measured)
-    clipped = schemes.of(found)  # a lopsided range may be even without its longer tail
-    return found if clipped == scheme else search(error, full, clipped, measured)
+    found = searched(scheme)
+    clipped = schemes.of(found)
+    return found if clipped == scheme else searched(clipped)
 
 
 def search(error: RoundingError, full: Range, scheme: Scheme, measured: int = MEASURED) -> Range:

@@ -99,7 +99,7 @@ class RoundingError:
         beside = np.maximum(np.append(self.counts[1:], 0), np.append(0, self.counts[:-1]))
         inner = np.where(self.values < 0, high, low)
         low, high = (np.where(self.counts > LONE * beside, inner, ends) for ends in (low, high))
-        parts = np.ceil(np.minimum(PARTS * (high - low) / step, PARTS)).astype(np.intp)
+        parts = np.ceil(np.minimum(PARTS * (high - low) / max(step, TINY), PARTS)).astype(np.intp)
         parts[low == high] = 1
         parts[np.maximum(-low, high) < step * ZERO] = 0
         begin, width, counts = (

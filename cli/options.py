@@ -7,6 +7,10 @@ import typer
 
 PLAN, OUT = "What becomes integer", "What to write"
 DATA = "What to calibrate and compare with"
+CALIBRATORS = (
+    "mse, auto, lp, entropy, percentile, minmax, mean_minmax, moving_average (docs/recipes.md), or a class of your "
+    "own, module:Class"
+)
 
 Preprocess = Annotated[
     str | None,

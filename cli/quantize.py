@@ -7,6 +7,7 @@ import typer
 
 from onnxq.cli.cards import card_of
 from onnxq.cli.options import (
+    CALIBRATORS,
     DATA,
     OUT,
     PLAN,
@@ -87,8 +88,7 @@ def quantize(
     calibrator: Annotated[
         str | None,
         typer.Option(
-            help="How ranges are chosen: mse, lp, entropy, percentile, minmax, mean_minmax, moving_average (docs/"
-            "recipes.md), or a class of your own, module:Class. [default: mse]",
+            help=f"How ranges are chosen: {CALIBRATORS}. [default: mse]",
             rich_help_panel=PLAN,
             autocompletion=_calibrators,
         ),

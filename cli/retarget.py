@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from onnxq.cli.options import (
+    CALIBRATORS,
     DATA,
     PLAN,
     Build,
@@ -69,9 +70,7 @@ def retarget(
     seed: Seed = 0,
     calibrator: Annotated[
         str | None,
-        typer.Option(
-            help="How ranges are chosen for what has no grid: mse, minmax or percentile.", rich_help_panel=DATA
-        ),
+        typer.Option(help=f"How ranges are chosen for what has no grid: {CALIBRATORS}.", rich_help_panel=DATA),
     ] = None,
     refit: Annotated[
         bool,

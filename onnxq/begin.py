@@ -26,23 +26,27 @@ from onnxq.workspace import Progress, Workspace
 Backends = str | Backend | Sequence[str | Backend]
 
 
+def written_recipe(recipe: str | Path | Mapping[str, object] | Recipe | None, options: Options) -> Recipe:
+    """The recipe, the default one if there is none, with the options written into it."""
+    return options.applied(load_recipe(recipe or "default"))
+
+
 def begin(
     model: ModelLike,
     samples: Data | None,
     backend: Backends | None,
-    recipe: str | Path | Mapping[str, object] | Recipe | None,
+    recipe: Recipe,
     options: Options,
     progress: Progress,
     *,
     build: bool,
-) -> tuple[Recipe, Beginning]:
-    """The recipe with the options, and what it begins with. Whatever the user can mend is said now."""
+) -> Beginning:
+    """What the ``recipe`` begins with. Whatever the user can mend is said now."""
     if samples is None:
         raise DataError("no calibration data. Give --data FILE (samples=), or a model card; `random` is a smoke test.")
-    written = options.applied(load_recipe(recipe or "default"))
-    asked = backends_of(backend or written.backends or "onnxruntime")
+    asked = backends_of(backend or recipe.backends or "onnxruntime")
     backends = [reduced(entry, options.reduce_range) for entry in asked]
-    refuse_floats(written, backends)
+    refuse_floats(recipe, backends)
     if build:
         for entry in backends:
             require(entry)
@@ -67,7 +71,7 @@ def begin(
         measured.check(word_of(source), words(data), said(options.preprocessing))
         base.record = Record(measured)
     _tell_frozen_inputs(base)
-    return written, Beginning(base, tuple(asked), tuple(backends), Proof(source, data))
+    return Beginning(base, tuple(asked), tuple(backends), Proof(source, data))
 
 
 def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:

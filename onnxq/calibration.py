@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxq.backends import BACKENDS
-from onnxq.begin import Backends, begin, from_card
+from onnxq.begin import Backends, begin, from_card, written_recipe
 from onnxq.clock import Clock
 from onnxq.errors import DataError
 from onnxq.measured import Measured, said, word_of
@@ -43,7 +43,8 @@ def calibrate(
         model = model.model_path
     if options.statistics is not None:
         raise DataError("statistics: they are what is measured here. Leave them out.")
-    written, beginning = begin(model, samples, backend or tuple(BACKENDS), recipe, options, progress, build=False)
+    written = written_recipe(recipe, options)
+    beginning = begin(model, samples, backend or tuple(BACKENDS), written, options, progress, build=False)
     base = beginning.base
     given = words(base.samples)
     measured = Measured(word_of(base.source), given, said(options.preprocessing))

@@ -18,8 +18,8 @@ from onnxq.second_moments import Moments, SecondMoments
 from onnxq.watching import watch
 from onnxq.workspace import Pass, Workspace
 
-LIMIT = 512 * 2**20  # bytes
-BLOCK = 2304  # columns: a Conv of 3x3 pixels and 256 channels is one block, of 34 MB
+LIMIT = 2**30  # bytes
+BLOCK = 2304  # columns: a Conv of 3x3 pixels and 256 channels is one block, of 42 MB
 SAMPLES = 64  # that there are at least, where only reading would tell
 DENSITY = 16
 """Columns for each one of a block. With weights of 4 bits, solved by GPTQ on so many, resnet20's layers err on other
@@ -52,11 +52,11 @@ def second_moments(
     while True:
         blocks = _blocks(columns, block)
         found = SecondMoments(read.name, columns, -(-DENSITY * max(blocks) // samples), blocks)
-        if found.nbytes <= limit:
+        if _bytes([found]) <= limit:
             return found
         if max(blocks) == columns.together:
             raise RecipeError(
-                f"limit: second moments of {node.name!r} take {found.nbytes} bytes, {limit} are allowed. Allow more."
+                f"limit: second moments of {node.name!r} take {_bytes([found])} bytes, {limit} are allowed. Allow more."
             )
         block = max(blocks) // 2
 
@@ -72,15 +72,19 @@ def _blocks(columns: Columns, block: int) -> tuple[int, ...]:
 def turns(wanted: Mapping[str, SecondMoments], limit: int = LIMIT) -> list[list[str]]:
     """The layers of each run, in their order; those of one run fit into ``limit`` bytes together."""
     found: list[list[str]] = []
-    room, together = 0, frozenset[SecondMoments]()
+    together: set[SecondMoments] = set()
     for name, watcher in wanted.items():
-        if watcher not in together and (not found or watcher.nbytes > room):
+        if not found or _bytes(together | {watcher}) > limit:
             found.append([])
-            room, together = limit, frozenset()
-        room -= 0 if watcher in together else watcher.nbytes
-        together |= {watcher}
+            together = set()
+        together.add(watcher)
         found[-1].append(name)
     return found
+
+
+def _bytes(together: Collection[SecondMoments]) -> int:
+    """Of memory, for those collected in one run; they are merged one after the other."""
+    return sum(watcher.nbytes for watcher in together) + max(watcher.merging for watcher in together)
 
 
 def collect_moments(
@@ -103,6 +107,8 @@ def collect_moments(
             workspace.samples,
             batch=workspace.batch,
             step=partial(_tell, workspace, done * (count or 0), count and count * len(order)),
+            cluster=workspace.cluster,
+            tell=lambda reason: workspace.ledger.add("warning", "moments", "cluster", reason),
         )
         last = {wanted[name]: name for name in names}
         for name in names:

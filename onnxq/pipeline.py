@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onnxq.ablation import ablate as ablated
 from onnxq.ablation import optional
-from onnxq.begin import Backends, begin, from_card
+from onnxq.begin import Backends, begin, from_card, written_recipe
 from onnxq.clock import Clock
 from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
@@ -50,9 +50,10 @@ def quantize(
         model = model.model_path
     clock = Clock()
     with clock("prepare"):
-        written, beginning = begin(model, samples, backend, recipe, options, progress, build=options.build)
+        written = written_recipe(recipe, options)
         if ablate:
             optional(written)
+        beginning = begin(model, samples, backend, written, options, progress, build=options.build)
     base = beginning.base
     source, data = base.source, base.samples
     ready = calibrated(beginning.copy() if ablate else beginning, written.passes, clock)

@@ -149,8 +149,8 @@ class _Pools(_Nodes):
         return self.reduction("low", "ReduceMin", self.tensor, list(range(2, len(self.shape) + 1)))
 
     def some(self) -> str:
-        step, ones = lattice(self.shape), [1] * (len(self.shape) - 1)
-        return self.add("some", "MaxPool", self.tensor, kernel_shape=ones, strides=[step] * len(ones))
+        steps = lattice(self.shape)
+        return self.add("some", "MaxPool", self.tensor, kernel_shape=[1] * len(steps), strides=list(steps))
 
 
 class _Rows(_Nodes):

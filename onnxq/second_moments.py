@@ -4,8 +4,8 @@ All that the output error of a layer depends on: with rounded weights ``Q`` in p
 ``sum ||(W - Q) x||^2 = tr((W - Q) H (W - Q)^T)`` (Frantar et al. 2022, arXiv 2210.17323, where it is called the
 Hessian, 2 H). Rows and columns of ``H`` are in the order of ``weight_matrix``'s columns.
 
-Columns are counted off from the first sample on, in chunks of ``CHUNK``: each is multiplied in float32 and added to
-a sum in float64. So the relative error stays below 1e-5, and the bytes do not depend on the batch.
+Columns are counted off from the first sample of a shard on, in chunks of ``CHUNK``: each is multiplied in float32 and
+added to a sum in float64. So the relative error stays below 1e-5, and the bytes do not depend on the batch.
 """
 
 import math
@@ -24,7 +24,7 @@ Array = NDArray[np.float32]
 Matrix = NDArray[np.float64]
 CHUNK = 256  # columns: of so many products the float32 sum errs by 256 / 2 of 2^-24, 7.6e-6, at the very most
 GOLDEN = (math.sqrt(5) - 1) / 2
-TILE = 1024  # rows of a product at a time, which then takes little room
+TILE = 512  # rows of a product at a time, which then takes little room
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,13 @@ class SecondMoments:
 
     @property
     def nbytes(self) -> int:
-        """Of memory, while it watches."""
-        entries = sum(size**2 for size in self.sizes)
-        return self.columns.groups * (8 * entries + 4 * CHUNK * self.columns.size)
+        """Of memory, while it watches: the sums of a shard of the samples and of all before it, and a chunk."""
+        return 2 * self.merging + 4 * self.columns.groups * CHUNK * self.columns.size
+
+    @property
+    def merging(self) -> int:
+        """Bytes that a merge takes beside, for the sums of both."""
+        return 8 * self.columns.groups * sum(size**2 for size in self.sizes)
 
     def begin(self) -> "Sum":
         return Sum(self)
@@ -104,10 +108,13 @@ class Sum:
         self._put(array, sample * count + turn * _stride(count) % max(count, 1))
 
     def kept(self) -> Moments:
-        """What all samples together had."""
+        """What all samples together had. It is handed over, not copied: nothing can be added any more."""
         self._multiply()
-        whole = [np.triu(upper) + np.swapaxes(np.triu(upper, 1), 1, 2) for upper in self._sums]
-        return Moments(tuple(whole), self._columns)
+        for total in self._sums:
+            for row in range(0, total.shape[1], TILE):
+                tile, behind = slice(row, row + TILE), slice(row + TILE, None)
+                total[:, behind, tile] = np.swapaxes(total[:, tile, behind], 1, 2)
+        return Moments(tuple(self._sums), self._columns)
 
     def _put(self, array: Array, positions: NDArray[np.intp]) -> None:
         while len(positions):
@@ -119,7 +126,7 @@ class Sum:
                 self._multiply()
 
     def _multiply(self) -> None:
-        """Add the chunk's products, of which those above the diagonal are enough."""
+        """Add the chunk's products, of which the tiles on the diagonal and above it are enough."""
         columns, self._columns, self._filled = self._chunk[:, :, : self._filled], self._columns + self._filled, 0
         if columns.size == 0:
             return

@@ -169,15 +169,17 @@ def _some(array: NDArray[Number]) -> NDArray[Number]:
     """The values that are counted, evenly spread over each row and the same whatever the batch."""
     shape = array.shape[1:]
     if len(shape) > 2:
-        return array[(slice(None), slice(None), *[slice(None, None, lattice(shape))] * (len(shape) - 1))]
+        return array[(slice(None), slice(None), *(slice(None, None, step) for step in lattice(shape)))]
     return array.reshape(len(array), -1)[:, :: every_nth(shape)] if array.ndim else array
 
 
-def lattice(shape: tuple[int, ...]) -> int:
-    """Along each axis of [channels, positions...] at every how many positions values are counted: an odd number, so
-    that patterns of two, as upsampling makes them, are met everywhere."""
-    share = math.prod(shape) / (2 * ROW)
-    return next(step for step in range(1, math.ceil(share) + 3, 2) if step ** (len(shape) - 1) >= share)
+def lattice(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Along each axis of positions of [channels, positions...] at every how many of them values are counted: odd
+    numbers, so that patterns of two, as upsampling makes them, are met everywhere."""
+    steps, size = [1] * (len(shape) - 1), math.prod(shape)
+    while size > ROW * math.prod(steps):
+        steps[steps.index(min(steps))] += 2
+    return tuple(steps)
 
 
 def every_nth(shape: tuple[int, ...]) -> int:

@@ -1,16 +1,16 @@
 """A connection to a Dask cluster whose workers have the same onnxq as this process."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnxq.errors import ClusterError
 
 if TYPE_CHECKING:
     from distributed import Client
 
-ANSWER = 10  # seconds that a scheduler has to answer
+ANSWER = 30  # seconds that a scheduler has to answer
 ARRIVAL = 60  # seconds that the first worker has to arrive
 
 
@@ -54,10 +54,23 @@ def _check(client: "Client") -> None:
     except TimeoutError as error:
         reason = f"the scheduler at {address} has had no worker for {ARRIVAL} seconds"
         raise ClusterError(f"{reason}. Start some with: dask worker {address}") from error
-    found: Mapping[str, Any] = client.get_versions(packages=["onnxq"])
-    check_version("the scheduler", found["scheduler"]["packages"]["onnxq"])
-    for name, host in found["workers"].items():
-        check_version(f"worker {name}", host["packages"]["onnxq"])
+    check_version("the scheduler", client.run_on_scheduler(_asking()))
+    for name, theirs in client.run(_asking()).items():
+        check_version(f"worker {name}", theirs)
+
+
+def _asking() -> Callable[[], str | None]:
+    """A function that is sent as it is, since it stands in another one: it runs where there is no onnxq."""
+
+    def found() -> str | None:
+        from importlib import metadata
+
+        try:
+            return metadata.version("onnxq")
+        except metadata.PackageNotFoundError:
+            return None
+
+    return found
 
 
 def check_version(where: str, theirs: str | None) -> None:

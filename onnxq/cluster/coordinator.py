@@ -70,5 +70,5 @@ def _station(client: "Client", job: Job) -> Iterator[str]:
     try:
         yield station.name
     finally:
-        with suppress(OSError):  # the scheduler may be gone
+        with suppress(Exception):  # as in Line.stop
             client.unregister_worker_plugin(station.name)

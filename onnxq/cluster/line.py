@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class Line:
     """Parcels that are watched at the station of that name, on whatever worker."""
 
     def __init__(self, client: "Client", station: str) -> None:
-        self._client, self._station = client, station
+        self._client, self._station, self._address = client, station, client.scheduler.address
         self._waiting: deque[Parcel] = deque()
 
     def through(self, shards: Iterable[Shard]) -> Iterator[tuple[Parcel, Watched]]:
@@ -46,7 +47,8 @@ class Line:
 
     def stop(self) -> None:
         """Nobody waits for the rest."""
-        self._client.cancel([parcel.future for parcel in self._waiting])
+        with suppress(Exception):  # Dask raises many, where the scheduler is gone; what led here says so
+            self._client.cancel([parcel.future for parcel in self._waiting])
 
     def _send(self, shard: Shard) -> None:
         import dask
@@ -54,14 +56,18 @@ class Line:
         key = f"{self._station}-{shard.start}"
         # The samples are to be with the scheduler, which outlives the workers; they are as large as they are.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": f"{IN_FLIGHT}B"}):
-            future = self._client.submit(watch_shard, self._station, shard.content, shard.files, key=key, pure=False)
+            try:
+                future = self._client.submit(
+                    watch_shard, self._station, shard.content, shard.files, key=key, pure=False
+                )
+            except Exception as error:
+                raise self._lost() from error
         self._waiting.append(Parcel(shard.start, shard.stop, len(shard.content), future))
 
     def _full(self) -> bool:
         if sum(parcel.weight for parcel in self._waiting) >= IN_FLIGHT:
             return True
-        threads: int = sum(self._client.nthreads().values())
-        return len(self._waiting) >= AHEAD * max(1, threads)
+        return len(self._waiting) >= AHEAD * max(1, self._threads())
 
     def _take(self) -> tuple[Parcel, Watched]:
         parcel = self._waiting[0]
@@ -71,7 +77,7 @@ class Line:
     def _result(self, parcel: Parcel) -> bytes:
         from distributed import CancelledError, KilledWorker
 
-        where, address = f"samples {parcel.start} to {parcel.stop - 1}", self._client.scheduler.address
+        where = f"samples {parcel.start} to {parcel.stop - 1}"
         while True:
             try:
                 found: bytes = parcel.future.result(timeout=PATIENCE)
@@ -84,18 +90,27 @@ class Line:
                     "their logs may tell why. Give workers more memory, choose a smaller --batch, or leave these out."
                 ) from error
             except CancelledError as error:
-                raise ClusterError(
-                    f"{where}: the scheduler at {address} is gone, or dropped them. Start again."
-                ) from error
+                raise self._lost() from error
             except Exception as error:  # a user's own code may raise anything
                 if isinstance(error, TimeoutError) and not parcel.future.done():
-                    self._ask_for_workers(address)
+                    self._ask_for_workers()
                     continue
+                if self._client.status != "running":
+                    raise self._lost() from error
                 said = f"{type(error).__name__}: {error}"
                 raise ClusterError(f"{where}: a worker failed with {said}. Its log has the whole story.") from error
 
-    def _ask_for_workers(self, address: str) -> None:
-        if not self._client.nthreads():
-            raise ClusterError(
-                f"the scheduler at {address} has no workers any more. Start some with: dask worker {address}"
-            )
+    def _ask_for_workers(self) -> None:
+        if not self._threads():
+            reason = f"the scheduler at {self._address} has no workers any more"
+            raise ClusterError(f"{reason}. Start some with: dask worker {self._address}")
+
+    def _threads(self) -> int:
+        """Of all workers that there are now."""
+        try:
+            return sum(self._client.nthreads().values())
+        except Exception as error:
+            raise self._lost() from error
+
+    def _lost(self) -> ClusterError:
+        return ClusterError(f"the scheduler at {self._address} is gone, and the work with it. Start it and this again.")

@@ -74,7 +74,7 @@ class Station(WorkerPlugin):  # type: ignore[misc]  # it is not typed
             if not self._ready:
                 self._begin()
         for file in files:
-            _check(file, self._address)
+            check(file, self._address)
         batches = shard.batches(self._batch) if isinstance(shard, Samples) else shard
         return Watched(self._watching.shard(batches), self._address, self._exact)
 
@@ -99,7 +99,7 @@ def sees(files: Iterable[File]) -> bool:
     return all(File.of(file.path) == file for file in files)
 
 
-def _check(file: File, worker: str) -> None:
+def check(file: File, worker: str) -> None:
     found = File.of(file.path)
     if found != file:
         said = "is not there" if found is None else "is another one (its size or time differs)"

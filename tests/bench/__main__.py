@@ -13,6 +13,7 @@ PARTS = (
     "shipped",
     "int8_share",
     "engine_speed",
+    "calibration",
     "whole_run",
     "accuracy",
     "engine_accuracy",

@@ -26,6 +26,12 @@ def test_parts_merged_in_order_give_what_the_whole_does(count: int, cuts: list[i
 
 
 @pytest.mark.parametrize("name", CALIBRATORS)
+def test_of_nothing_but_zeros_the_range_is_zero(name: str) -> None:
+    found = CALIBRATORS[name]().range(TensorStatistics.of(np.zeros((2, 3), np.float32)), SCHEMES)
+    assert found.low == found.high == 0
+
+
+@pytest.mark.parametrize("name", CALIBRATORS)
 @pytest.mark.parametrize("values", [[0.0, 1e-30], [-3e38, 3e38], [2.0], [-7.0, -6.0], [1e-20, 1e20]])
 def test_extreme_tensors_have_a_range(name: str, values: list[float]) -> None:
     statistics = TensorStatistics.of(np.array([values], np.float32))

@@ -283,3 +283,8 @@ def test_a_process_of_its_own_ends_the_same_way(folder: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "FORCE_COLOR": "1"})
     assert (done.returncode, done.stdout, contents(folder)) == (2, "", before)
     assert done.stderr == "onnxq: gone.onnx: no such file. Give the path of an .onnx model, or of a model card.\n"
+
+
+def test_a_cluster_that_is_not_there(refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("onnxq.cluster.connection.ANSWER", 1)
+    assert_says(refused(*TINY, "--cluster", "127.0.0.1:9"), "127.0.0.1:9", "nobody answers", "dask scheduler")

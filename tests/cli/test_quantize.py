@@ -26,7 +26,7 @@ CARD = "digits_mobilenet"
 TINY = ("quantize", "tiny.onnx", "--data", "data.npz")
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 OPTIONS = {
-    *("--data", "--preprocess", "--samples", "--batch", "--seed"),
+    *("--data", "--preprocess", "--samples", "--batch", "--seed", "--statistics", "--cluster"),
     *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
     *("--reduce-range", "--no-reduce-range", "--ranges", "--ranges-out"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--ablate", "--json", "--report", "--quiet", "-q"),
@@ -366,6 +366,24 @@ def test_an_engine_that_refuses_ends_in_1_with_the_graph_written(
     assert (folder / "tiny.onnxruntime.onnx").is_file()
 
 
+def test_statistics_that_were_measured_before(command: Command, folder: Path) -> None:
+    made = process("calibrate", "tiny.onnx", "--data", "data.npz", "-o", "s.npz")
+    assert (made.returncode, made.stderr) == (0, "")
+    assert command(*TINY, "--no-build").returncode == 0
+    plain = (folder / "tiny.onnxruntime.onnx").read_bytes()
+    assert command(*TINY, "--no-build", "--statistics", "s.npz").returncode == 0
+    assert (folder / "tiny.onnxruntime.onnx").read_bytes() == plain
+    stale = command(*TINY, "--no-build", "--statistics", "s.npz", "--seed", "1", "--data", "random")
+    assert stale.returncode == 2
+    assert "s.npz: sample 1 is none of the" in stale.stderr
+
+
+def test_a_cluster_that_is_not_there(command: Command) -> None:
+    done = command(*TINY, "--cluster", "127.0.0.1:9")
+    assert done.returncode == 2
+    assert "nobody answers" in done.stderr
+
+
 def test_an_interrupt_is_no_traceback(command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -444,10 +462,11 @@ def test_the_shell_completes(typed: str, offered: set[str]) -> None:
 
 def test_the_names_offered_are_those_there_are() -> None:
     from onnxq import backends
-    from onnxq.cli import outputs, quantize
+    from onnxq.cli import options, outputs, quantize
 
     assert [*backends.BACKENDS, *TARGETS] == outputs.backend_choices()
     assert set(quantize._calibrators()) == set(CALIBRATORS)
+    assert {name for name in CALIBRATORS if re.search(rf"\b{name}\b", options.CALIBRATORS)} == set(CALIBRATORS)
 
 
 def test_progress_is_drawn_on_a_terminal_only(folder: Path) -> None:

@@ -58,7 +58,7 @@ def test_small_weights_are_told_apart_and_only_no_weight_is_nothing() -> None:
     assert weights("y = MatMul(x, w)", (1, 4), w=w).each == (FINE, round(FINE * 1e-4), 1, 0)
 
 
-def test_a_row_has_the_weight_of_its_channel() -> None:
+def test_a_value_has_the_weight_of_its_channel() -> None:
     found = ChannelWeights(-2, (1, 2)).row((3, 2, 2))
     np.testing.assert_array_equal(found, [1, 1, 2, 2] * 3)
 

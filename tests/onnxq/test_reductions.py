@@ -1,5 +1,7 @@
 """What is reduced inside the graph tells the same as the whole tensor."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -56,7 +58,7 @@ NAN = """g (float[N,3,40,40] x) => (float[N,8,40,40] y) {{
 @pytest.mark.parametrize("made", ["Sqrt(a)", "Log(a)", "Div(a, zero)", "Mul(a, odd)"])
 def test_no_nan_gets_lost(made: str) -> None:
     constants = {"zero": np.zeros(1, np.float32), "odd": np.array([1, 1, np.nan, 1], np.float32).repeat(10)}
-    given = {name: array for name, array in constants.items() if name in made}
+    given: dict[str, Any] = {name: array for name, array in constants.items() if name in made}
     model = parse(NAN.format(made), w=normal(8, 3, 3, 3), **given)
     assert makes_nan(model.graph)
     assert not watched(model, normal(3, 3, 40, 40), ["s"], histogram=False)["s"].finite

@@ -69,8 +69,8 @@ def test_blocks_are_those_of_the_diagonal() -> None:
         np.testing.assert_allclose(block[0], whole.blocks[0][0][part, part], rtol=1e-6)
 
 
-def test_wide_ones_are_multiplied_a_tile_at_a_time() -> None:
-    size = TILE + 40
+@pytest.mark.parametrize("size", [3, 147, TILE - 1, TILE + 40])
+def test_they_are_symmetric_to_the_last_bit(size: int) -> None:
     watcher, array = SecondMoments("x", Rows(size)), normal(60, size)
     found = summed(watcher, array, 60)
     np.testing.assert_array_equal(found.blocks[0], np.swapaxes(found.blocks[0], 1, 2))

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from onnxq.channel_weights import ChannelWeights
 from onnxq.inputs import InputSpec
+from onnxq.model import load_model
 from onnxq.samples import input_specs, open_samples
+from onnxq.statistics import Count
 from onnxq.testing import normal, parse
 from onnxq.watching import Values, watch
 
@@ -68,3 +71,26 @@ def test_every_shard_is_watched_by_itself_and_merged_in_order() -> None:
     found = watch(MODEL, {"told": Teller("x")}, samples, batch=40)
     assert found["told"].said == "0+40,40+24, 64+40,104+24, 128+22,"
     assert len(read) == 1
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"),
+    [
+        ((8, 41, 43), -3),  # reduced inside the graph, by pooling
+        ((5, 33, 64), -1),  # the same, with channels on an axis that is thinned out
+        ((150, 64), -1),  # reduced inside the graph, by rows
+        ((6, 7), -1),  # taken out whole
+    ],
+)
+def test_values_count_for_the_weights_of_their_channels(shape: tuple[int, ...], axis: int) -> None:
+    axes = ",".join(map(str, shape))
+    model = load_model(parse(f"g (float[N,{axes}] x) => (float[N,{axes}] z) {{ y = Relu(x) z = Neg(y) }}"))
+    array = np.abs(normal(3, *shape)) + 1
+    weights = ChannelWeights(axis, tuple(range(1, shape[axis] + 1)))
+    watchers = {"weighed": Values("y", weights=weights), "alike": Values("y")}
+    found = watch(model, watchers, open_samples(array, input_specs(model)), batch=2)
+    whole = Count(True, weights.row)
+    whole.add(array, 3)
+    np.testing.assert_array_equal(found["weighed"].counts, whole.kept().counts)
+    mean = found["weighed"].counts.sum() / found["alike"].counts.sum()
+    assert mean == pytest.approx((shape[axis] + 1) / 2, rel=0.05)  # of weights 1, 2, ... as often as each other

@@ -76,10 +76,13 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
 
 def makes_nan(graph: onnx.GraphProto) -> bool:
     """Whether some operator may make NaN from numbers that are not huge, or a constant brings it."""
-    return any(_odd(node) for node in graph.node) or any(
-        tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(numbers(tensor).sum())
-        for tensor in graph.initializer
-    )
+    if any(_odd(node) for node in graph.node):
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):  # a sum of large numbers that overflows is looked into, no more
+        return any(
+            tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(numbers(tensor).sum())
+            for tensor in graph.initializer
+        )
 
 
 def _odd(node: onnx.NodeProto) -> bool:

@@ -98,4 +98,5 @@ def test_the_factors_that_balance_activations_are_widened_behind_silu() -> None:
                   v=normal(4, 4, 1, 1) * loud, w=normal(4, 1, 3, 3) / loud)  # fmt: skip
     made = quantize(model, {"x": normal(8, 4, 6, 6)}, options=Options(build=False))["onnxruntime"].model
     held = {tensor.name: list(tensor.dims) for tensor in made.graph.initializer}
-    assert [held[node.input[1]] for node in made.graph.node if node.op_type == "Mul"] == [[1, 4, 1, 6]]
+    (behind,) = (node for node in made.graph.node if node.op_type == "Mul" and node.input[0] != "x")
+    assert held[behind.input[1]] == [1, 4, 1, 6]

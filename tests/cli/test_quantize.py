@@ -381,7 +381,7 @@ def test_statistics_that_were_measured_before(command: Command, folder: Path) ->
 
 def test_a_cluster_makes_the_same_file(command: Command, folder: Path) -> None:
     assert command(*TINY, "--no-build", "-o", "one.onnx").returncode == 0
-    with LocalCluster(n_workers=1, processes=False, protocol="tcp://", dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, processes=False, protocol="tcp://", dashboard_address=":0") as cluster:
         done = command(*TINY, "--no-build", "--cluster", cluster.scheduler_address, "-o", "two.onnx")
     assert done.returncode == 0, done.stderr
     assert (folder / "one.onnx").read_bytes() == (folder / "two.onnx").read_bytes()

@@ -28,7 +28,7 @@ def test_inside_the_range_the_error_is_at_most_half_a_step(scheme: Scheme, one: 
     if scheme.symmetric and not scheme.signed:
         low, high = abs(low), max(abs(low), high)
     params = qparams(scheme, Range.of(low, high))
-    values = np.random.default_rng(seed).uniform(min(low, 0), max(high, 0), 64).astype(np.float32)
+    values = np.random.default_rng(seed).uniform(min(low, 0), max(high, 0) + 0.0, 64).astype(np.float32)
     integers = quantize(values, params)
     error = np.abs(dequantize(integers, params) - values).max()
     assert error <= params.scale * (0.5 + (1e-4 if scheme.bits <= 8 else 1e-2))  # float32 counts to 2^24

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onnxq.normalise import opset
 from onnxq.outside import numbers
-from onnxq.statistics import Reduced, every_nth, lattice
+from onnxq.statistics import Reduced, every_nth, is_image, lattice
 
 LEAST = 2**12  # numbers of a sample: of a smaller tensor all are taken out, which costs less than three more nodes
 MAKERS = ("Div", "Sqrt", "Log", "Pow", "Mod", "Asin", "Acos", "Acosh", "Atanh", "Reciprocal")  # of NaN from numbers
@@ -66,7 +66,7 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
     for one in wanted:
         shape = shapes.get(one.tensor)
         if shape is not None and one.tensor in makers and math.prod(shape) >= LEAST:
-            kind = _Pools if len(shape) > 2 else _Rows
+            kind = _Pools if is_image(shape) else _Rows
             nodes = kind(model, one.tensor, shape, f"{prefix}{one.tensor}")
             asked = {"high": True, "total": one.nan, "low": makers[one.tensor] != "Relu", "some": one.histogram}
             names = {field: getattr(nodes, field)() for field, needed in asked.items() if needed}
@@ -140,7 +140,7 @@ class _Nodes:
 
 
 class _Pools(_Nodes):
-    """For images and whatever else has channels and positions."""
+    """For images."""
 
     def high(self) -> str:
         return self.add("high", "GlobalMaxPool", self.tensor)
@@ -157,7 +157,7 @@ class _Pools(_Nodes):
 
 
 class _Rows(_Nodes):
-    """For vectors, and rows of them."""
+    """For vectors, and everything else that is made of them."""
 
     def high(self) -> str:
         return self.reduction("high", "ReduceMax", self.tensor, [len(self.shape)])

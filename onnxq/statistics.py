@@ -168,9 +168,14 @@ def _buckets(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 def _some(array: NDArray[Number]) -> NDArray[Number]:
     """The values that are counted, evenly spread over each row and the same whatever the batch."""
     shape = array.shape[1:]
-    if len(shape) > 2:
+    if is_image(shape):
         return array[(slice(None), slice(None), *(slice(None, None, step) for step in lattice(shape)))]
     return array.reshape(len(array), -1)[:, :: every_nth(shape)] if array.ndim else array
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether [channels, positions...] has two or three axes of positions, as what onnxruntime pools has."""
+    return len(shape) in (3, 4)
 
 
 def lattice(shape: tuple[int, ...]) -> tuple[int, ...]:

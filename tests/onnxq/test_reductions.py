@@ -17,7 +17,14 @@ from onnxq.watching import Values, watch
 IMAGES = """g (float[N,3,40,40] x) => (float[N,8,40,40] y) {
     a = Conv<pads = [1,1,1,1]>(x, w) b = Relu(a) c = Sigmoid(b) d = Mul(a, c) y = Neg(d) }"""
 ROWS = "g (float[N,65,192] x) => (float[N,65,192] y) { a = MatMul(x, m) b = Relu(a) c = Erf(a) y = Add(b, c) }"
+SHUFFLE = """g (float[N,18,24,24] x) => (float[N,2,72,72] y) {
+    a = Reshape(x, apart) b = Transpose<perm = [0,1,4,2,5,3]>(a) c = Neg(b) y = Reshape(c, together) }"""
 NETS = {
+    "six axes": (
+        SHUFFLE,
+        {"apart": np.array([-1, 2, 3, 3, 24, 24]), "together": np.array([-1, 2, 72, 72])},
+        normal(5, 18, 24, 24, seed=5),
+    ),
     "images": (IMAGES, {"w": normal(8, 3, 3, 3)}, normal(5, 3, 40, 40, seed=1)),
     "rows": (ROWS, {"m": normal(192, 192, seed=2) / 14}, normal(5, 65, 192, seed=3)),
 }
@@ -33,7 +40,7 @@ def watched(model: onnx.ModelProto, x: Array, names: list[str], histogram: bool 
 @pytest.mark.parametrize("histogram", [True, False])
 def test_extremes_and_counts_are_those_of_the_tensor(name: str, opset: int, histogram: bool) -> None:
     text, constants, x = NETS[name]
-    model = parse(text, opset=opset, **constants)  # type: ignore[arg-type]
+    model = parse(text, opset=opset, **constants)
     names = ["a", "b", "c"]
     shown = onnx.ModelProto()
     shown.CopyFrom(model)

@@ -22,6 +22,7 @@ OWN = (
     "backends/targets",
     "biases",
     "checking",
+    "cluster",
     "data",
     "lifting",
     "lint",

@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from onnxq.cli.cards import card_of
-from onnxq.cli.options import DATA, OUT, PLAN, Cluster, Preprocess, Quiet, SampleCount, Seed
+from onnxq.cli.options import (
+    OUT,
+    PLAN,
+    Batch,
+    Cluster,
+    ModelOrCard,
+    Preprocess,
+    Quiet,
+    SampleCount,
+    Samples,
+    Seed,
+)
 from onnxq.cli.outputs import backend_choices, keep_apart
 
 EXAMPLES = """
@@ -25,16 +36,9 @@ What is written serves every calibrator and each of the backends. A run that was
 
 
 def calibrate(
-    model: Annotated[str, typer.Argument(help="An .onnx file, a card.yaml, or the name of a shipped card.")],
+    model: ModelOrCard,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file of statistics, .npz.", rich_help_panel=OUT)],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Calibration samples: .npz, .npy, Polygraphy .json, a folder of these or of images, or "
-            "script.py:function. A card brings its own.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    data: Samples = None,
     backend: Annotated[
         list[str] | None,
         typer.Option(
@@ -46,7 +50,7 @@ def calibrate(
     ] = None,
     preprocess: Preprocess = None,
     samples: SampleCount = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
+    batch: Batch = None,
     seed: Seed = 0,
     recipe: Annotated[
         str | None,

@@ -12,6 +12,16 @@ CALIBRATORS = (
     "own, module:Class"
 )
 
+ModelOrCard = Annotated[str, typer.Argument(help="An .onnx file, a card.yaml, or the name of a shipped card.")]
+Samples = Annotated[
+    str | None,
+    typer.Option(
+        help="Calibration samples: .npz, .npy, Polygraphy .json, a folder of these or of images, "
+        "script.py:function, or `random` (smoke tests only). A card brings its own.",
+        rich_help_panel=DATA,
+    ),
+]
+Batch = Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)]
 Preprocess = Annotated[
     str | None,
     typer.Option(

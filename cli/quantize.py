@@ -11,17 +11,20 @@ from onnxq.cli.options import (
     DATA,
     OUT,
     PLAN,
+    Batch,
     Build,
     Cluster,
     Exclude,
     FloatType,
     JsonFile,
     KeepFloat,
+    ModelOrCard,
     Out,
     Preprocess,
     Quiet,
     Report,
     SampleCount,
+    Samples,
     Seed,
 )
 from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, range_places, write
@@ -52,15 +55,8 @@ def _calibrators() -> list[str]:
 
 
 def quantize(
-    model: Annotated[str, typer.Argument(help="An .onnx file, a card.yaml, or the name of a shipped card.")],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Calibration samples: .npz, .npy, Polygraphy .json, a folder of these or of images, "
-            "script.py:function, or `random` (smoke tests only). A card brings its own.",
-            rich_help_panel=DATA,
-        ),
-    ] = None,
+    model: ModelOrCard,
+    data: Samples = None,
     backend: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,7 +70,7 @@ def quantize(
     out: Out = None,
     preprocess: Preprocess = None,
     samples: SampleCount = None,
-    batch: Annotated[int | None, typer.Option(help="Samples per run. [default: by size]", rich_help_panel=DATA)] = None,
+    batch: Batch = None,
     seed: Seed = 0,
     cluster: Cluster = None,
     statistics: Annotated[

@@ -54,7 +54,8 @@ def calibrate(
         record.measured = _resumed(part, measured)
         record.save = lambda known: save_measured(known, part)
     base.record = record
-    for passes in (written.passes, _blind(written.passes)):
+    blind = _blind(written.passes)
+    for passes in [written.passes] if blind == written.passes else [written.passes, blind]:
         # A graph for several backends may differ from the graph for one: balanced channels serve all of them.
         for one in [*beginning.alone(), beginning][: None if len(beginning.backends) > 1 else 1]:
             calibrated(one.copy(), passes, Clock())

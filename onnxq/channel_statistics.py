@@ -10,8 +10,7 @@ import onnx
 
 from onnxq.arrays import Vector
 from onnxq.execute import Session, real_samples
-from onnxq.graph import Names
-from onnxq.normalise import opset
+from onnxq.reductions import add_node, add_reduction, unused_prefix
 from onnxq.workspace import Workspace
 
 BATCH = 8
@@ -78,25 +77,18 @@ def _batch(workspace: Workspace, tensors: Mapping[str, Along]) -> int:
 
 def _watched(workspace: Workspace, tensors: Mapping[str, Along]) -> tuple[onnx.ModelProto, dict[str, tuple[str, str]]]:
     """The model with reductions for outputs, [n, channels] each, and what each of them is."""
-    model, names = workspace.model(), Names(workspace.graph)
+    model = workspace.model()
+    prefix = unused_prefix(model.graph)
     del model.graph.output[:]
     outputs: dict[str, tuple[str, str]] = {}
     for tensor, along in tensors.items():
         axes = [axis for axis in range(1, along.rank) if axis != along.axis]
         for op in REDUCTIONS:
-            output = names.fresh(f"{tensor}/{op}")
-            model.graph.node.append(_reduce(model, names, op, tensor, axes, output))
+            output = f"{prefix}{tensor}/{op}"
+            if axes:
+                add_reduction(model, op, tensor, output, axes)
+            else:
+                add_node(model, "Identity", tensor, output)
             model.graph.output.append(onnx.ValueInfoProto(name=output))
             outputs[output] = (tensor, op)
     return model, outputs
-
-
-def _reduce(model: onnx.ModelProto, names: Names, op: str, tensor: str, axes: list[int], output: str) -> onnx.NodeProto:
-    """Reduced over ``axes``, which opset 18 made an input."""
-    if not axes:
-        return onnx.helper.make_node("Identity", [tensor], [output])
-    if opset(model) < 18:
-        return onnx.helper.make_node(op, [tensor], [output], axes=axes, keepdims=0)
-    given = onnx.numpy_helper.from_array(np.array(axes, np.int64), names.fresh(f"{output}/axes"))
-    model.graph.initializer.append(given)
-    return onnx.helper.make_node(op, [tensor, given.name], [output], keepdims=0)

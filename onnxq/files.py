@@ -6,10 +6,25 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from onnxq.errors import OutputError
+from onnxq.errors import OnnxqError, OutputError
 
 Content: TypeAlias = bytes | Iterable[bytes | memoryview]
 """Of a file: all of it, or piece by piece."""
+
+
+def read_text(path: Path, limit: int, error: type[OnnxqError], *, what: str, gone: str, otherwise: str) -> str:
+    """The text of a file of at most ``limit`` bytes. Raises ``error``: ``what`` it should be, and what is said where it
+    is ``gone``, or ``otherwise`` than text."""
+    try:
+        if path.stat().st_size > limit:
+            raise error(f"{path}: larger than {limit >> 20} MiB; give the {what}, not the data.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as cause:
+        raise error(f"{path}: {gone}") from cause
+    except OSError as cause:
+        raise error(f"{path}: cannot be read: {cause.strerror}.") from cause
+    except UnicodeDecodeError as cause:
+        raise error(f"{path}: {otherwise}") from cause
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -83,7 +83,7 @@ def _sums(one: TensorStatistics) -> list[str | int | None]:
 
 def _columns(statistics: list[TensorStatistics]) -> Arrays:
     """Those of all tensors, one after the other; ``filled``: how many buckets of each (-1: no histogram)."""
-    counts = [None if one.counts is None else one.counts for one in statistics]
+    counts = [one.counts for one in statistics]
     places = [np.empty(0, np.intp) if count is None else np.flatnonzero(count) for count in counts]
     seen = [
         np.empty(0, np.int64) if c is None else c[at].astype(np.int64) for c, at in zip(counts, places, strict=True)

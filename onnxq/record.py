@@ -1,7 +1,7 @@
 """What was measured before is not measured again; what is measured is written down, and now and then saved."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,6 +42,11 @@ class Page:
     record: Record
     watchers: Mapping[Any, Values]
     words: Mapping[Any, str]
+
+    def of(self, keys: Collection[Any]) -> "Page":
+        """For some of the watchers."""
+        words = {key: word for key, word in self.words.items() if key in keys}
+        return Page(self.record, {key: self.watchers[key] for key in words}, words)
 
     def known(self) -> dict[Any, TensorStatistics]:
         """What needs not be measured."""

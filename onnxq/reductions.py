@@ -61,7 +61,7 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
     make is no output yet."""
     shapes = _shapes(model.graph)
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
-    prefix = _unused(makers)
+    prefix = unused_prefix(model.graph)
     added: dict[str, Outputs] = {}
     for one in wanted:
         shape = shapes.get(one.tensor)
@@ -90,13 +90,31 @@ def _odd(node: onnx.NodeProto) -> bool:
     return bodies or node.op_type in MAKERS or node.domain not in ("", "ai.onnx")
 
 
+def add_node(model: onnx.ModelProto, op: str, source: str, output: str, *given: list[int], **attributes: Any) -> str:
+    """Add a node of constant inputs behind ``source`` to a model; what its ``output`` is called, which is free."""
+    constants = [f"{output}/{i}" for i in range(len(given))]
+    for name, values in zip(constants, given, strict=True):
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), name))
+    model.graph.node.append(onnx.helper.make_node(op, [source, *constants], [output], **attributes))
+    return output
+
+
+def add_reduction(model: onnx.ModelProto, op: str, source: str, output: str, axes: list[int]) -> str:
+    """Add a reduction over ``axes``, which some opset made an input."""
+    if opset(model) >= (13 if op == "ReduceSum" else 18):
+        return add_node(model, op, source, output, axes, keepdims=0)
+    return add_node(model, op, source, output, axes=axes, keepdims=0)
+
+
 def every(outputs: Iterable[Outputs]) -> list[str]:
     """The names of all of them."""
     return [name for entry in outputs for name in entry.names.values()]
 
 
-def _unused(names: Iterable[str]) -> str:
-    """What none of the names begins with."""
+def unused_prefix(graph: onnx.GraphProto) -> str:
+    """What no name of a tensor begins with."""
+    given = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
+    names = given.union(*(node.output for node in graph.node))
     prefix = "reduced/"
     while any(name.startswith(prefix) for name in names):
         prefix = f"_{prefix}"
@@ -123,51 +141,44 @@ class _Nodes:
     shape: Shape
     base: str
 
-    def add(self, what: str, op: str, source: str, *given: list[int], **attributes: Any) -> str:
-        """A node of constant inputs behind ``source``; what its output is called."""
-        output = f"{self.base}/{what}"
-        constants = [f"{output}/{i}" for i in range(len(given))]
-        for name, values in zip(constants, given, strict=True):
-            self.model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(values, np.int64), name))
-        self.model.graph.node.append(onnx.helper.make_node(op, [source, *constants], [output], **attributes))
-        return output
+    def add(self, what: str, op: str, *given: list[int], source: str = "", **attributes: Any) -> str:
+        """A node of constant inputs behind ``source``, or the tensor; what its output is called."""
+        return add_node(self.model, op, source or self.tensor, f"{self.base}/{what}", *given, **attributes)
 
-    def reduction(self, what: str, op: str, source: str, axes: list[int]) -> str:
-        """Over axes, which some opset made an input."""
-        if opset(self.model) >= (13 if op == "ReduceSum" else 18):
-            return self.add(what, op, source, axes, keepdims=0)
-        return self.add(what, op, source, axes=axes, keepdims=0)
+    def reduction(self, what: str, op: str, axes: list[int]) -> str:
+        """Of the tensor, over ``axes``."""
+        return add_reduction(self.model, op, self.tensor, f"{self.base}/{what}", axes)
 
 
 class _Pools(_Nodes):
     """For images."""
 
     def high(self) -> str:
-        return self.add("high", "GlobalMaxPool", self.tensor)
+        return self.add("high", "GlobalMaxPool")
 
     def total(self) -> str:
-        return self.add("total", "GlobalAveragePool", self.tensor)
+        return self.add("total", "GlobalAveragePool")
 
     def low(self) -> str:
-        return self.reduction("low", "ReduceMin", self.tensor, list(range(2, len(self.shape) + 1)))
+        return self.reduction("low", "ReduceMin", list(range(2, len(self.shape) + 1)))
 
     def some(self) -> str:
         steps = lattice(self.shape)
-        return self.add("some", "MaxPool", self.tensor, kernel_shape=[1] * len(steps), strides=list(steps))
+        return self.add("some", "MaxPool", kernel_shape=[1] * len(steps), strides=list(steps))
 
 
 class _Rows(_Nodes):
     """For vectors, and everything else that is made of them."""
 
     def high(self) -> str:
-        return self.reduction("high", "ReduceMax", self.tensor, [len(self.shape)])
+        return self.reduction("high", "ReduceMax", [len(self.shape)])
 
     def total(self) -> str:
-        return self.reduction("total", "ReduceSum", self.tensor, [len(self.shape)])
+        return self.reduction("total", "ReduceSum", [len(self.shape)])
 
     def low(self) -> str:
-        return self.reduction("low", "ReduceMin", self.tensor, [len(self.shape)])
+        return self.reduction("low", "ReduceMin", [len(self.shape)])
 
     def some(self) -> str:
-        flat = self.add("flat", "Reshape", self.tensor, [0, -1])
-        return self.add("some", "Slice", flat, [0], [np.iinfo(np.int64).max], [1], [every_nth(self.shape)])
+        flat = self.add("flat", "Reshape", [0, -1])
+        return self.add("some", "Slice", [0], [np.iinfo(np.int64).max], [1], [every_nth(self.shape)], source=flat)

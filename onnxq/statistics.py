@@ -112,6 +112,7 @@ class Count:
         self._samples = Extremes()
         self._counts: Counts | None = np.zeros(BUCKETS, np.uint32) if histogram else None
         self._counted, self._weigh = 0, weigh
+        self._known: dict[tuple[int, ...], NDArray[np.int64]] = {}  # by shape of a row, which mostly stays
 
     def add(self, array: NDArray[np.float32] | Reduced, samples: int) -> None:
         """The values of so many ``samples``, or what was reduced to their extremes and the values to count."""
@@ -127,8 +128,15 @@ class Count:
         self._low, self._high = np.minimum(self._low, lows.min()), np.maximum(self._high, highs.max())
         self._samples.add(lows, highs)
         if self._counts is not None and counted is not None:
-            weights = None if self._weigh is None else _some(self._weigh(shape).reshape(1, *shape)).reshape(-1)
-            self._count(self._counts, _buckets(counted), weights)
+            self._count(self._counts, _buckets(counted), self._weights(shape))
+
+    def _weights(self, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+        """Of the values of a row that are counted."""
+        if self._weigh is None:
+            return None
+        if shape not in self._known:
+            self._known[shape] = _some(self._weigh(shape).reshape(1, *shape)).reshape(-1)
+        return self._known[shape]
 
     def kept(self) -> TensorStatistics:
         """What all parts together had."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from onnxq.errors import RecipeError, unknown
+from onnxq.files import read_text
 
 LIMIT = 1 << 20  # bytes; a recipe is a page, and YAML takes long to read
 MISSPELT = ("extra_forbidden", "unexpected_keyword_argument")
@@ -20,16 +21,14 @@ T = TypeVar("T")
 
 def load_yaml(path: Path) -> dict[str, object]:
     """The mapping a YAML file holds. Raises RecipeError when there is none."""
-    try:
-        if path.stat().st_size > LIMIT:
-            raise RecipeError(f"{path}: larger than {LIMIT >> 20} MiB; give the YAML file, not the data.")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise RecipeError(f"{path}: no such file.") from error
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: is not UTF-8 text; a YAML file is wanted.") from error
+    text = read_text(
+        path,
+        LIMIT,
+        RecipeError,
+        what="YAML file",
+        gone="no such file.",
+        otherwise="is not UTF-8 text; a YAML file is wanted.",
+    )
     return parse_yaml(text, str(path))
 
 

@@ -146,7 +146,7 @@ def _measured(workspace: Workspace, watchers: Mapping[Any, Watcher[Any]]) -> dic
             "backend"
         )
         workspace.ledger.add("warning", "calibrate", record.measured.description, reason)
-    page = None if record is None else record.page(model, rest)
+    page = None if page is None else page.of(rest)
     found = watch(
         model,
         rest,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from onnxq.errors import DataError, OutputError
-from onnxq.files import write_file
+from onnxq.files import read_text, write_file
 from onnxq.ranges import onnxruntime_json, onnxruntime_text, tensorrt_cache
 from onnxq.scheme import Range
 
@@ -15,18 +15,14 @@ WRITERS = {".cache": tensorrt_cache.write, ".json": onnxruntime_json.write}
 def read_ranges(path: str | Path) -> dict[str, Range]:
     """The range of every tensor that the file names. Raises DataError for whatever is no such file."""
     path = Path(path)
-    try:
-        if path.stat().st_size > LIMIT:
-            raise DataError(f"{path}: larger than {LIMIT >> 20} MiB; give the file of ranges, not the data.")
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file (--ranges).") from error
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{path}: is not text; TensorRT's calibration cache or onnxruntime's calibration.json is wanted."
-        ) from error
+    text = read_text(
+        path,
+        LIMIT,
+        DataError,
+        what="file of ranges",
+        gone="no such file (--ranges).",
+        otherwise="is not text; TensorRT's calibration cache or onnxruntime's calibration.json is wanted.",
+    )
     if not text.strip():
         raise DataError(f"{path}: is empty; it has to name tensors and their ranges.")
     if tensorrt_cache.is_cache(text):

@@ -1,9 +1,9 @@
 """Choose the integers of every planned weight: by a solver, on second moments of what its layer reads, or to nearest.
 
-A grid reaches its weight's largest value; solvers may choose smaller ones. Layers are solved in graph order, each on what
-it reads behind those that were solved before it, so that it makes up for what their rounding, and that of activations,
-did (see ``onnxq.solving``). On samples that chose nothing the outputs of the network are judged, and where solved weights
-bring them no closer to the float ones, all are rounded to nearest.
+A grid reaches its weight's largest value; solvers may choose smaller ones. Layers are solved in graph order, each on
+what it reads behind those that were solved before it, so that it makes up for what their rounding, and that of
+activations, did (see ``onnxq.solving``). On samples that chose nothing the outputs of the network are judged, and where
+solved weights bring them no closer to the float ones, all are rounded to nearest.
 """
 
 from collections.abc import Mapping
@@ -57,9 +57,7 @@ class RoundWeights:
         before, workspace.weights = workspace.weights, {**nearest, **found}
         return not same(workspace.weights, before)
 
-    def _nearest(
-        self, workspace: Workspace
-    ) -> tuple[dict[Weight, RoundedWeight], dict[Weight, NDArray[np.float64]]]:
+    def _nearest(self, workspace: Workspace) -> tuple[dict[Weight, RoundedWeight], dict[Weight, NDArray[np.float64]]]:
         """The nearest integers of every weight, and the least scales that its bias allows."""
         tensors = every_tensor(workspace.graph)
         nodes = {node.name: node for node in every_node(workspace.graph)}

@@ -10,8 +10,8 @@ from onnxq.solving.problem import Problem, Solution, Solver
 Choice = str | Mapping[str, Mapping[str, object] | None]
 TRIED: tuple[Choice, ...] = (
     "coordinate_descent",
-    {"coordinate_descent": {"start": {"gptq": {"damping": 0.001}}}},
-    {"coordinate_descent": {"start": "bit_split"}},
+    {"coordinate_descent": {"start": {"gptq": {"damping": 0.001, "scales": 31}}}},
+    {"coordinate_descent": {"start": {"gptq": {"damping": 0.1, "scales": 31}}}},
 )
 
 

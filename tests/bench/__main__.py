@@ -21,6 +21,7 @@ PARTS = (
     "per_tensor",
     "balance",
     "what_passes_bring",
+    "solvers",
     "robust",
 )
 

@@ -1,0 +1,51 @@
+"""The integer grid of a layer's weight as a matrix ``[groups, outputs, columns]`` (see ``weight_matrix``).
+
+Rounding, and the scale that fits chosen integers best. What shares a scale is told by the shape of ``scale``: an axis
+of length one is shared, and ``block`` columns of a row have one where it is not 0.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """``scale`` and ``zero_point``, of one shape: [groups or 1, outputs or 1, 1 or blocks]; the zero points are
+    integers. The integers lie between ``lowest`` and ``highest``, both included."""
+
+    scale: Matrix
+    zero_point: Matrix
+    lowest: int
+    highest: int
+    block: int = 0
+
+    def nearest(self, values: Matrix, columns: slice = slice(None)) -> Matrix:
+        """The integers nearest to ``values`` [groups, outputs, columns], which are some columns of the matrix."""
+        scale, zero = self.of(columns, values.shape[2])
+        return np.clip(np.rint(values / scale) + zero, self.lowest, self.highest)
+
+    def reals(self, integers: Matrix, columns: slice = slice(None)) -> Matrix:
+        """What the integers of those columns stand for."""
+        scale, zero = self.of(columns, integers.shape[2])
+        return (integers - zero) * scale
+
+    def of(self, columns: slice, count: int) -> tuple[Matrix, Matrix]:
+        """Scale and zero point of so many columns, which can be multiplied with them."""
+        if not self.block:
+            return self.scale, self.zero_point
+        which = (np.arange(count) + (columns.start or 0)) // self.block
+        return self.scale[:, :, which], self.zero_point[:, :, which]
+
+    def with_scale(self, scale: Matrix) -> "Grid":
+        return replace(self, scale=scale)
+
+    def shared(self, terms: Matrix) -> Matrix:
+        """Sums of ``terms`` [groups, outputs, columns or 1] over all that share a scale, in the shape of ``scale``."""
+        if self.block and terms.shape[2] > 1:
+            terms = np.add.reduceat(terms, np.arange(0, terms.shape[2], self.block), axis=2)
+        over = tuple(axis for axis, size in enumerate(self.scale.shape) if size == 1)
+        return np.asarray(terms.sum(axis=over, keepdims=True))

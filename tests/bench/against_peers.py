@@ -1,7 +1,7 @@
 """Whole calls of onnxq and of its peers with the same calibrator: seconds and memory, in turns, each in a process of
 its own that has imported everything before; and what their graphs are worth on test data.
 
-    python tests/bench/against_peers.py [MODEL ...]
+    python tests/bench/against_peers.py [MODEL ...] [CALIBRATOR ...]
 
 onnxq is asked twice, for its default recipe and for a plain one that does what its peers do, and is to be 3 times as
 fast as onnxruntime's quantizer, NNCF and AIMET-ONNX, and faster than onnxsim.
@@ -11,7 +11,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,11 +60,13 @@ class Entrant:
             self.calls += [took] if count is None else []
 
 
-def rows(name: str) -> Iterator[list[object]]:
+def rows(name: str, calibrators: Collection[str] = tuple(PEERS)) -> Iterator[list[object]]:
     task = TASKS[name]
     batches = batch_axis(input_specs(load_model(path_of(name)))).fixed is None
     with feeds(task, SAMPLES[task]) as samples, preprocessed(onnx.load(path_of(name))) as prepared:
         for calibrator, peers in PEERS.items():
+            if calibrator not in calibrators:
+                continue
             with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
                 entrants: list[Entrant] = []
                 for one in (*ours(calibrator), *installed(peers)):
@@ -112,7 +114,9 @@ def verdict(package: str, ratios: Mapping[str, float]) -> str:
 if __name__ == "__main__":
     if CORPUS:
         say_missing([one for peers in PEERS.values() for one in peers])
-        for model in sys.argv[1:] or MODELS:
-            table(f"{model}: whole calls beside those of peers, with the same calibrator", COLUMNS, rows(model))
+        calibrators = [word for word in sys.argv[1:] if word in PEERS] or list(PEERS)
+        for model in [word for word in sys.argv[1:] if word not in PEERS] or MODELS:
+            title = f"{model}: whole calls beside those of peers, with the same calibrator"
+            table(title, COLUMNS, rows(model, calibrators))
     else:
         print(MISSING)

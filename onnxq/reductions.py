@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnxq.lean import Lean
 from onnxq.normalise import opset
-from onnxq.outside import numbers
 from onnxq.statistics import Reduced, every_nth, is_image, lattice
 
 LEAST = 2**12  # numbers of a sample: of a smaller tensor all are taken out, which costs less than three more nodes
@@ -37,7 +37,7 @@ class Outputs:
         """Of a row of the tensor itself."""
         return 4 * math.prod(self.shape)
 
-    def of(self, seen: Mapping[str, Floats]) -> Reduced:
+    def of(self, seen: Mapping[str, Any]) -> Reduced:
         parts = {field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()}
         return Reduced(self.shape, **parts)
 
@@ -74,15 +74,14 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
     return added
 
 
-def makes_nan(graph: onnx.GraphProto) -> bool:
+def makes_nan(lean: Lean) -> bool:
     """Whether some operator may make NaN from numbers that are not huge, or a constant brings it."""
+    graph = lean.model.graph
     if any(_odd(node) for node in graph.node):
         return True
+    floats = (tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
     with np.errstate(over="ignore", invalid="ignore"):  # a sum of large numbers that overflows is looked into, no more
-        return any(
-            tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(numbers(tensor).sum())
-            for tensor in graph.initializer
-        )
+        return any(not np.isfinite(lean.numbers(tensor).sum()) for tensor in floats)
 
 
 def _odd(node: onnx.NodeProto) -> bool:

@@ -143,7 +143,7 @@ class Count:
         counts = None if self._counts is None else _narrowest(self._counts)
         return TensorStatistics(float(self._low), float(self._high), counts, self._samples.kept())
 
-    def _count(self, counts: Counts, buckets: NDArray[np.uint16], weights: NDArray[np.int64] | None) -> None:
+    def _count(self, counts: Counts, buckets: NDArray[np.intp], weights: NDArray[np.int64] | None) -> None:
         self._counted += buckets.size if weights is None else len(buckets) * int(weights.sum())
         if self._counted > MOST:  # one of them might overflow
             self._counts = counts = counts.astype(np.int64, copy=False)
@@ -167,10 +167,10 @@ def _narrowest(counts: Counts) -> Counts:
     return counts.astype(np.int64)
 
 
-def _buckets(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """One for each value, [rows, values]."""
+def _buckets(values: NDArray[np.float32]) -> NDArray[np.intp]:
+    """One for each value, [rows, values]; indices of another type would be converted a few at a time."""
     rows = np.ascontiguousarray(values, np.dtype("<f4")).reshape(len(values) if values.ndim else 1, -1)
-    return rows.view("<u2")[:, 1::2]
+    return rows.view("<u2")[:, 1::2].astype(np.intp)
 
 
 def _some(array: NDArray[Number]) -> NDArray[Number]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onnxq.lean import Lean
 from onnxq.normalise import opset
-from onnxq.statistics import Reduced, every_nth, is_image, lattice
+from onnxq.thinning import Reduced, every_nth, is_image, lattice
 
 LEAST = 2**12  # numbers of a sample: of a smaller tensor all are taken out, which costs less than three more nodes
 MAKERS = ("Div", "Sqrt", "Log", "Pow", "Mod", "Asin", "Acos", "Acosh", "Atanh", "Reciprocal")  # of NaN from numbers

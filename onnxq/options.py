@@ -1,5 +1,6 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,8 @@ class Options:
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names;
-    ``keep_float``: operators;
+    ``keep_float``: operators; ``activation_bits``: 2 to 8, or 16, of what layers read, or by layer as the pass ``plan``
+    has it;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
@@ -45,6 +47,7 @@ class Options:
     export_ranges: bool = False
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
+    activation_bits: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
@@ -67,6 +70,8 @@ class Options:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weight_bits is not None:
             recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
+        if self.activation_bits is not None:
+            recipe = recipe.changed(PlanIntegers, activation_bits=self.activation_bits)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(

@@ -97,8 +97,9 @@ def _refuse_bits(recipe: Recipe, backends: Sequence[Backend]) -> None:
     """Raises RecipeError where a backend has no activations of the bits that are asked for."""
     for step in recipe.passes:
         bits = step.bits() if isinstance(step, PlanIntegers) else None
-        for backend in backends if bits is not None else ():
-            refuse_bits(bits, backend)
+        if bits is not None:
+            for backend in backends:
+                refuse_bits(bits, backend)
 
 
 def from_card(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
 from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
+from onnxq.planning.activation_bits import ActivationBits
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.validation import validated
@@ -59,6 +60,8 @@ class Options:
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
         if self.weight_bits is not None and not 2 <= self.weight_bits <= 8:
             raise RecipeError(f"weight_bits: {self.weight_bits} is not 2 to 8 (--weight-bits).")
+        if self.activation_bits is not None:
+            ActivationBits.of(self.activation_bits)
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with what was asked for in place of its own options."""
@@ -71,7 +74,8 @@ class Options:
         if self.weight_bits is not None:
             recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
         if self.activation_bits is not None:
-            recipe = recipe.changed(PlanIntegers, activation_bits=self.activation_bits)
+            default = ActivationBits.of(self.activation_bits).default
+            recipe = _told(recipe.changed(PlanIntegers, activation_bits=self.activation_bits), activation_bits=default)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(
@@ -86,7 +90,7 @@ class Options:
 
 
 def _told(recipe: Recipe, **options: object) -> Recipe:
-    """What weights will be like is told to the passes, if any, that weigh activations against them."""
+    """What weights and activations will be like is told to the passes, if any, that weigh them against each other."""
     for kind in (EqualizeChannels, BalanceActivations):
         known = {name: value for name, value in options.items() if name in kind.__dataclass_fields__}
         if known and any(isinstance(step, kind) for step in recipe.passes):

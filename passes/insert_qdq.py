@@ -1,9 +1,8 @@
 """``x`` becomes ``DequantizeLinear(QuantizeLinear(x))`` where the plan says so, and weights become integers
 behind a DequantizeLinear. Readers that want floats keep reading ``x``.
 
-A grid of fewer than 8 bits is stored in 8, and QuantizeLinear saturates at 8: a Clip of its integers follows, which
-engines compute as integers (measured: onnxruntime and OpenVINO keep their INT8 kernels on both sides of it, and
-TensorRT-RTX compiles them).
+A grid of fewer than 8 bits is stored in 8, at which QuantizeLinear saturates, so a Clip of the integers follows. Around
+it onnxruntime, OpenVINO and TensorRT-RTX keep their INT8 kernels; a Clip of floats before costs onnxruntime's.
 
 A logarithmic grid, which these operators do not have, is simulated: Q/DQ of the logarithm, and weights that are
 rounded but stored as floats. 16-bit Q/DQ are onnxruntime's own (com.microsoft) below opset 21, the first to have them.

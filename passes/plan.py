@@ -75,7 +75,8 @@ def _tell_bits(workspace: Workspace, plan: Plan) -> None:
     for bits, count in sorted(counts.items()):
         said = f"{count} of {counts.total()} activations have {bits} bits"
         if bits < STORED:
-            reason = f"{said}: simulated, as integers of 8 bits that are clipped to {bits}; engines compute with 8"
+            what = f"simulated, as integers of 8 bits that are clipped to {bits}"
+            reason = f"{said}: {what}; engines compute with 8, or in float"
         elif bits > STORED and backend.wide_note:
             reason = f"{said}: {backend.wide_note}"
         else:

@@ -55,10 +55,12 @@ class Grids:
 
 @dataclass(frozen=True)
 class SideFile:
-    """A file of grids that a target's own tools want beside the float model: what its name ends in, and its text."""
+    """A file of grids that a target's own tools want beside the float model: what its name ends in, and its text.
+    ``has_bits``: whether it says how many bits a grid has; without, the tools take 8."""
 
     suffix: str
     write: Callable[[Grids], str]
+    has_bits: bool = True
 
 
 @dataclass(frozen=True)

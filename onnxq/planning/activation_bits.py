@@ -6,7 +6,7 @@ has 8, or as many as the layers where these have more: nothing is multiplied the
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import onnx_graphsurgeon as gs
@@ -21,62 +21,73 @@ from onnxq.scheme import ActivationSchemes, Steps
 STORED = 8  # bits: what narrower grids are stored in
 WIDE = 16
 SENSIBLE = (*range(2, STORED + 1), WIDE)
-PLACES = ("default", "first", "last")
+ENDS = ("first", "last")
 
-Written = int | Mapping[str, int]
+Bits = int | Mapping[str, int]
+"""As it is written: a number, or one for ``default``, ``first``, ``last`` and regular expressions."""
 
 
 @dataclass(frozen=True)
 class ActivationBits:
-    """Bits by layer: of those that a pattern, searched in their names, finds (the first that does), of the ``first``
-    and the ``last`` ones of the model, and of all others. None: as the backend has it."""
+    """``fixed``: bits by ``first``, ``last`` (layers of the graph) or a regular expression searched in names of nodes,
+    of which the first that fits a layer counts; ``default``: of all other layers, None as the backend has it."""
 
+    fixed: tuple[tuple[str, int], ...] = ()
     default: int | None = None
-    first: int | None = None
-    last: int | None = None
-    patterns: tuple[tuple[str, int], ...] = ()
 
     @staticmethod
-    def of(written: Written) -> "ActivationBits":
-        """As recipes have it: a number, or one for ``default``, ``first``, ``last`` and regular expressions. Raises
-        RecipeError."""
-        entries = {"default": written} if isinstance(written, int) else dict(written)
+    def of(written: Bits) -> "ActivationBits":
+        """Raises RecipeError."""
+        entries = written if isinstance(written, Mapping) else {"default": written}
         for name, bits in entries.items():
-            if bits not in SENSIBLE:
-                where = "" if name == "default" else f"{name}: "
-                raise RecipeError(f"activation_bits: {where}{bits} is not 2 to 8, or 16 (--activation-bits).")
-        patterns = {name: bits for name, bits in entries.items() if name not in PLACES}
-        for pattern in patterns:
+            if isinstance(bits, bool) or bits not in SENSIBLE:
+                where = "" if name == "default" else f"{name!r} is "
+                raise RecipeError(f"activation_bits: {where}{bits}, not 2 to 8, or 16 (--activation-bits).")
+        fixed = tuple((name, bits) for name, bits in entries.items() if name != "default")
+        for name, _ in fixed:
             try:
-                re.compile(pattern)
+                re.compile(name)
             except re.error as error:
-                raise RecipeError(f"activation_bits: {pattern!r} is not a regular expression: {error}") from error
-        return ActivationBits(*(entries.get(place) for place in PLACES), tuple(patterns.items()))
+                raise RecipeError(f"activation_bits: {name!r} is not a regular expression: {error}") from error
+        return ActivationBits(fixed, entries.get("default"))
 
     @property
     def all(self) -> frozenset[int]:
         """Every number of bits that is named."""
-        named = (self.default, self.first, self.last, *(bits for _, bits in self.patterns))
-        return frozenset(bits for bits in named if bits is not None)
+        return frozenset(bits for bits in (self.default, *(bits for _, bits in self.fixed)) if bits is not None)
 
-    def idle(self, names: Iterable[str]) -> list[str]:
-        """The patterns that find none of the names."""
-        listed = list(names)
-        return [pattern for pattern, _ in self.patterns if not any(re.search(pattern, name) for name in listed)]
+    def idle(self, names: Collection[str]) -> list[str]:
+        """The regular expressions that find none of the names."""
+        patterns = [key for key, _ in self.fixed if key not in ENDS]
+        return [pattern for pattern in patterns if not any(re.search(pattern, name) for name in names)]
 
     def by_node(self, graph: gs.Graph) -> dict[str, int | None]:
-        """Of every linear layer, and of any other node that a pattern finds."""
-        inner_or_last, inner_or_first = after_a_layer(graph), before_a_layer(graph)
-        found: dict[str, int | None] = {}
-        for node in graph.nodes:
-            matched = next((bits for pattern, bits in self.patterns if re.search(pattern, node.name)), None)
-            if matched is not None:
-                found[node.name] = matched
-            elif node.op in HEAVY_OPS:
-                first = None if node.name in inner_or_last else self.first
-                last = None if node.name in inner_or_first else self.last
-                found[node.name] = max((bits for bits in (first, last) if bits is not None), default=self.default)
+        """Of every linear layer, and of any other node that a regular expression finds."""
+        layers = {node.name for node in graph.nodes if node.op in HEAVY_OPS}
+        ends = {"first": layers - after_a_layer(graph), "last": layers - before_a_layer(graph)}
+        found: dict[str, int | None] = dict.fromkeys(layers, self.default)
+        for key, bits in reversed(self.fixed):
+            names = ends[key] if key in ENDS else (n.name for n in graph.nodes if re.search(key, n.name))
+            found.update(dict.fromkeys(names, bits))
         return found
+
+
+def read_bits(text: str) -> Bits:
+    """``4``, or ``4,first=8,last=8``, as a command line has it. Raises RecipeError."""
+    found: dict[str, int] = {}
+    for entry in text.split(","):
+        key, _, value = entry.rpartition("=")
+        key = key.strip() or "default"
+        if key in found:
+            raise RecipeError(f"--activation-bits: {text!r} says {key!r} twice.")
+        try:
+            found[key] = int(value)
+        except ValueError:
+            raise RecipeError(
+                f"--activation-bits: {entry.strip()!r} is no number of bits. Give 4, or 4,first=8,last=8; a regular "
+                "expression with a comma in it needs a recipe."
+            ) from None
+    return found["default"] if found.keys() == {"default"} else found
 
 
 def refuse_bits(bits: ActivationBits, backend: Backend) -> None:
@@ -117,9 +128,9 @@ def with_bits(graph: gs.Graph, plan: Plan, backend: Backend, bits: ActivationBit
     return replace(plan, activations=activations)
 
 
-def at_bits(schemes: ActivationSchemes, backend: Backend, bits: int) -> ActivationSchemes:
-    """The backend's grids with so many bits."""
-    if schemes.signed.bits == bits:
+def at_bits(schemes: ActivationSchemes, backend: Backend, bits: int | None) -> ActivationSchemes:
+    """The backend's grids with so many bits; None leaves them as they are."""
+    if bits is None or bits == schemes.signed.bits:
         return schemes
     if bits > STORED and backend.wide is not None:
         return backend.wide

@@ -1,11 +1,13 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
 from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
+from onnxq.planning.activation_bits import ActivationBits
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.validation import validated
@@ -20,7 +22,8 @@ class Options:
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names;
-    ``keep_float``: operators;
+    ``keep_float``: operators; ``activation_bits``: 2 to 8, or 16, of what layers read, or by layer as the pass ``plan``
+    has it;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
@@ -45,6 +48,7 @@ class Options:
     export_ranges: bool = False
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
+    activation_bits: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
@@ -56,6 +60,8 @@ class Options:
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
         if self.weight_bits is not None and not 2 <= self.weight_bits <= 8:
             raise RecipeError(f"weight_bits: {self.weight_bits} is not 2 to 8 (--weight-bits).")
+        if self.activation_bits is not None:
+            ActivationBits.of(self.activation_bits)
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with what was asked for in place of its own options."""
@@ -67,6 +73,9 @@ class Options:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weight_bits is not None:
             recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
+        if self.activation_bits is not None:
+            default = ActivationBits.of(self.activation_bits).default
+            recipe = _told(recipe.changed(PlanIntegers, activation_bits=self.activation_bits), activation_bits=default)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(
@@ -81,7 +90,7 @@ class Options:
 
 
 def _told(recipe: Recipe, **options: object) -> Recipe:
-    """What weights will be like is told to the passes, if any, that weigh activations against them."""
+    """What weights and activations will be like is told to the passes, if any, that weigh them against each other."""
     for kind in (EqualizeChannels, BalanceActivations):
         known = {name: value for name, value in options.items() if name in kind.__dataclass_fields__}
         if known and any(isinstance(step, kind) for step in recipe.passes):

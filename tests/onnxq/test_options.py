@@ -51,6 +51,13 @@ def test_what_weights_will_be_like_is_told_to_the_passes_that_weigh_activations_
     assert asked(per_tensor=True).applied(Recipe((RoundWeights(),))).passes == (RoundWeights(per_channel=False),)
 
 
+def test_what_activations_will_be_like_is_told_too() -> None:
+    assert applied(PlanIntegers, activation_bits=4) == PlanIntegers(activation_bits=4)
+    found = asked(activation_bits={"default": 5, "first": 8}).applied(DEFAULT).passes
+    assert BalanceActivations(activation_bits=5) in found
+    assert BalanceActivations() in asked(activation_bits={"first": 8}).applied(DEFAULT).passes
+
+
 def test_exclusions_are_added_to_those_of_the_recipe() -> None:
     recipe = Recipe((PlanIntegers(("a",), ("Add",)),))
     assert Options(exclude=("b",)).applied(recipe).passes == (PlanIntegers(("a", "b"), ("Add",)),)
@@ -68,6 +75,8 @@ def test_a_calibrator_replaces_the_percentile_of_another() -> None:
         ({"batch": -1}, "batch: -1 is less than 1 .--batch"),
         ({"weight_bits": 9}, "weight_bits: 9 is not 2 to 8 .--weight-bits"),
         ({"weight_bits": 1}, "not 2 to 8"),
+        ({"activation_bits": 9}, "activation_bits: 9, not 2 to 8, or 16 .--activation-bits"),
+        ({"activation_bits": {"first": 1}}, "'first' is 1, not 2 to 8"),
         ({"exclude": "/head/"}, "exclude: '/head/' is a string"),
         ({"keep_float": "Add"}, "keep_float: 'Add' is a string"),
         ({"exclude": ("(",)}, "not a regular expression"),

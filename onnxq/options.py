@@ -1,5 +1,6 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ from onnxq.errors import RecipeError
 from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
+from onnxq.solving.widths import Bits, Widths
 from onnxq.validation import validated
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ class Options:
     """None and empty mean: as the recipe says.
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
-    weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names;
-    ``keep_float``: operators;
+    weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``exclude``: regular expressions on
+    node names; ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
@@ -33,7 +35,7 @@ class Options:
     samples: int | None = None
     batch: int | None = None
     per_tensor: bool = False
-    weight_bits: int | None = None
+    weight_bits: Bits | None = None
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     seed: int = 0
@@ -54,8 +56,10 @@ class Options:
         for name in ("exclude", "keep_float"):
             if isinstance(getattr(self, name), str):  # a tuple of its letters, to Python
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
-        if self.weight_bits is not None and not 2 <= self.weight_bits <= 8:
-            raise RecipeError(f"weight_bits: {self.weight_bits} is not 2 to 8 (--weight-bits).")
+        try:
+            Widths.of(self.weight_bits)
+        except RecipeError as error:
+            raise RecipeError(f"weight_{error} (--weight-bits)") from error
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with what was asked for in place of its own options."""
@@ -66,7 +70,8 @@ class Options:
         if self.per_tensor:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weight_bits is not None:
-            recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
+            bits = dict(self.weight_bits) if isinstance(self.weight_bits, Mapping) else self.weight_bits
+            recipe = _told(recipe.changed(RoundWeights, bits=bits), bits=Widths.of(bits).usual)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(

@@ -13,8 +13,12 @@ from onnxq.errors import RecipeError
 from onnxq.graph import every_node, every_tensor, has_bias, held, is_constant
 from onnxq.outside import outsiders
 from onnxq.plan import Weight
-from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
+from onnxq.scheme import Range, Scheme, Steps, dequantize, quantize, same_grid
 from onnxq.scratch import spilled
+from onnxq.second_moments import Moments
+from onnxq.solving.allocation import bits_of
+from onnxq.solving.budget import require_highs
+from onnxq.solving.widths import Widths
 from onnxq.workspace import RoundedWeight, Workspace
 
 BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
@@ -22,34 +26,45 @@ BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
 
 @dataclass(frozen=True)
 class RoundWeights:
-    """``bits`` 2 to 8, stored in 8, and None as the backend has it; ``per_channel``: one scale per output channel where
+    """``bits`` 2 to 8, stored in 8, and None as the backend has it, or for each layer as ``solving.widths`` has it;
+    ``per_channel``: one scale per output channel where
     the backend has that, or one per weight."""
 
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, int | float | list[int]] | None = None
     per_channel: bool = True
     name: ClassVar[str] = "round_weights"
+
+    def __post_init__(self) -> None:
+        if Widths.of(self.bits).budget is not None:
+            require_highs()
 
     def __call__(self, workspace: Workspace) -> bool:
         tensors = every_tensor(workspace.graph)
         nodes = {node.name: node for node in every_node(workspace.graph)}
         before, workspace.weights = workspace.weights, {}
         large = bool(outsiders(workspace.source))  # too large for memory, and its integers are a quarter of it
-        for weight in workspace.plan.weights:
+
+        def solve(weight: Weight, bits: int) -> RoundedWeight:
             values = np.asarray(held(tensors[weight.tensor]), np.float32)
-            scheme = self._scheme(weight.scheme)
+            scheme = self._scheme(weight.scheme, bits)
             found = reach(values, scheme)
             wide = _widened(found, scheme, _bias_floor(weight, nodes, workspace))
             if np.any(wide.high - wide.low > found.high - found.low):
-                workspace.ledger.add(
-                    "clipped", self.name, weight.tensor, "scales widened so that the bias fits 32 bits"
-                )
+                reason = "scales widened so that the bias fits 32 bits"
+                workspace.ledger.add("clipped", self.name, weight.tensor, reason)
             params = best_grid(values, scheme, wide)
-            integers = quantize(values, params)
-            workspace.weights[weight] = RoundedWeight(spilled(integers) if large else integers, params)
+            return RoundedWeight(quantize(values, params), params)
+
+        def rounded(weight: Weight, bits: int, moments: Mapping[str, Moments]) -> NDArray[np.float32]:
+            found = solve(weight, bits)
+            return dequantize(found.integers, found.params)
+
+        for weight, width in bits_of(workspace, Widths.of(self.bits), rounded).items():
+            found = solve(weight, width.bits)
+            workspace.weights[weight] = replace(found, integers=spilled(found.integers)) if large else found
         return not same(workspace.weights, before)
 
-    def _scheme(self, wanted: Scheme) -> Scheme:
-        bits = self.bits or wanted.bits
+    def _scheme(self, wanted: Scheme, bits: int) -> Scheme:
         if wanted.steps is Steps.LOGARITHMIC and bits != wanted.bits:
             raise RecipeError(f"bits: {bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
         return replace(wanted, bits=bits, axis=wanted.axis if self.per_channel else None)

@@ -1,5 +1,6 @@
 """Choose the integers of every planned weight: round to nearest on a grid that reaches the largest value."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -18,6 +19,7 @@ from onnxq.scratch import spilled
 from onnxq.second_moments import Moments
 from onnxq.solving.allocation import bits_of
 from onnxq.solving.budget import require_highs
+from onnxq.solving.solved import Solved
 from onnxq.solving.widths import Widths
 from onnxq.workspace import RoundedWeight, Workspace
 
@@ -59,8 +61,12 @@ class RoundWeights:
             found = solve(weight, bits)
             return dequantize(found.integers, found.params)
 
+        workspace.solved = {}
         for weight, width in bits_of(workspace, Widths.of(self.bits), rounded).items():
+            start = time.perf_counter()
             found = solve(weight, width.bits)
+            name, seconds = min(name for name, _ in weight.readers), time.perf_counter() - start
+            workspace.solved[weight] = Solved(name, "nearest", width.bits, 1.0, 0.0, seconds, width.why)
             workspace.weights[weight] = replace(found, integers=spilled(found.integers)) if large else found
         return not same(workspace.weights, before)
 

@@ -47,7 +47,7 @@ def effects(
     if not weights:
         return
     tensors, nodes = workspace.graph.tensors(), {node.name: node for node in every_node(workspace.graph)}
-    noise = OutputNoise(workspace, {weight.tensor for weight in weights})
+    noise = OutputNoise(workspace, [weight.tensor for weight in weights])
     for done, (weight, known) in enumerate(_with_moments(workspace, weights, nodes, limit)):
         workspace.progress("weigh layers", done, len(weights))
         values = np.asarray(tensors[weight.tensor].values, np.float32)

@@ -59,7 +59,7 @@ class Options:
         try:
             Widths.of(self.weight_bits)
         except RecipeError as error:
-            raise RecipeError(f"weight_{error} (--weight-bits)") from error
+            raise RecipeError(f"weight_{str(error).removesuffix('.')} (--weight-bits).") from error
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with what was asked for in place of its own options."""

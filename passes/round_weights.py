@@ -32,7 +32,7 @@ class RoundWeights:
     ``per_channel``: one scale per output channel where
     the backend has that, or one per weight."""
 
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, int | float | list[int]] | None = None
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, object] | None = None
     per_channel: bool = True
     name: ClassVar[str] = "round_weights"
 

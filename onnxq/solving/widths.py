@@ -19,8 +19,8 @@ ENDS = ("first", "last")
 KEYS = ("default", "budget", "widths", *ENDS)
 ALL = tuple(range(LEAST, MOST + 1))
 
-Bits = int | Mapping[str, int | float | Sequence[int]]
-"""As it is written."""
+Bits = int | float | Mapping[str, object]
+"""As it is written, right or wrong."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ class Widths:
 
 
 def read_widths(text: str) -> Bits:
-    """``4``, ``4,first=8,last=8`` or ``budget=4.5``, as a command line has it. Raises RecipeError."""
-    found: dict[str, int | float | Sequence[int]] = {}
+    """``4``, ``4,first=8,last=8`` or ``budget=4.5``, as a command line has it. Raises RecipeError for what is no
+    number."""
+    found: dict[str, object] = {}
     for entry in text.split(","):
         key, _, value = entry.rpartition("=")
         key = key.strip() or "default"
@@ -91,7 +92,8 @@ def read_widths(text: str) -> Bits:
                 f"--weight-bits: {entry.strip()!r} is no number of bits. Give 4, or 4,first=8,last=8, or budget=4.5; a "
                 "regular expression with a comma in it needs a recipe."
             ) from None
-    return _width("", found["default"]) if found.keys() == {"default"} else found
+    alone = found.get("default") if len(found) == 1 else None
+    return alone if isinstance(alone, int | float) else found
 
 
 def _number(text: str) -> int | float:
@@ -111,9 +113,9 @@ def _check_key(key: str) -> None:
 
 
 def _width(key: str, value: object) -> int:
-    said = f"bits: {key!r} is {value!r}" if key else f"bits: {value!r}"
+    said = f"bits: {key!r} is {value!r}," if key else f"bits: {value!r} is"
     if isinstance(value, bool) or not isinstance(value, int | float) or value not in ALL:
-        raise RecipeError(f"{said}, not a whole number from {LEAST} to {MOST}.")
+        raise RecipeError(f"{said} not a whole number from {LEAST} to {MOST}.")
     return int(value)
 
 

@@ -68,9 +68,9 @@ def test_the_command_line_says_what_it_takes(text: str) -> None:
 @pytest.mark.parametrize(
     ("bits", "said"),
     [
-        (9, "bits: 9, not a whole number from 2 to 8"),
-        (True, "bits: True, not a whole number"),
-        (4.5, "bits: 4.5, not a whole number"),
+        (9, "bits: 9 is not a whole number from 2 to 8"),
+        (True, "bits: True is not a whole number"),
+        (4.5, "bits: 4.5 is not a whole number"),
         ({"first": 1}, "'first' is 1, not a whole number from 2 to 8"),
         ({"default": 4.5}, "'default' is 4.5, not a whole number"),
         ({"/head/": "x"}, "'/head/' is 'x', not a whole number"),

@@ -1,6 +1,11 @@
-"""Choose the integers of every planned weight: round to nearest on a grid that reaches the largest value."""
+"""Choose the integers of every planned weight: by a solver, on second moments of what its layer reads, or to nearest.
 
-import time
+A grid reaches its weight's largest value; solvers may choose smaller ones. Layers are solved in graph order, each on
+what it reads behind those that were solved before it, so that it makes up for what their rounding, and that of
+activations, did (see ``onnxq.solving``). On samples that chose nothing the outputs of the network are judged, and where
+solved weights bring them no closer to the float ones, all are rounded to nearest.
+"""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -14,13 +19,10 @@ from onnxq.errors import RecipeError
 from onnxq.graph import every_node, every_tensor, has_bias, held, is_constant
 from onnxq.outside import outsiders
 from onnxq.plan import Weight
-from onnxq.scheme import Range, Scheme, Steps, dequantize, quantize, same_grid
+from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
 from onnxq.scratch import spilled
-from onnxq.second_moments import Moments
-from onnxq.solving.allocation import bits_of
-from onnxq.solving.budget import require_highs
-from onnxq.solving.solved import Solved
-from onnxq.solving.widths import Widths
+from onnxq.solving import Choice, Nearest, chosen
+from onnxq.solving.network import solved
 from onnxq.workspace import RoundedWeight, Workspace
 
 BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
@@ -28,52 +30,40 @@ BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
 
 @dataclass(frozen=True)
 class RoundWeights:
-    """``bits`` 2 to 8, stored in 8, and None as the backend has it, or for each layer as ``solving.widths`` has it;
-    ``per_channel``: one scale per output channel where
-    the backend has that, or one per weight."""
+    """``bits`` 2 to 8, stored in 8, None as the backend has it, or by layer, see ``solving.widths``; ``per_channel``: one scale per output channel where
+    the backend has that, or one per weight; ``solver``: by name, or ``{name: options}``; ``samples``: how many it is
+    shown, by default 32 at 8 bits and 256 below."""
 
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, object] | None = None
     per_channel: bool = True
+    solver: Choice = "coordinate_descent"
+    samples: int | None = None
     name: ClassVar[str] = "round_weights"
 
     def __post_init__(self) -> None:
         if Widths.of(self.bits).budget is not None:
             require_highs()
+        if self.samples is not None and self.samples < 1:
+            raise RecipeError(f"samples: {self.samples} is less than 1")
+        try:
+            chosen(self.solver)
+        except RecipeError as error:
+            raise RecipeError(f"solver: {error}") from error
 
     def __call__(self, workspace: Workspace) -> bool:
-        tensors = every_tensor(workspace.graph)
-        nodes = {node.name: node for node in every_node(workspace.graph)}
-        before, workspace.weights = workspace.weights, {}
-        large = bool(outsiders(workspace.source))  # too large for memory, and its integers are a quarter of it
-
-        def solve(weight: Weight, bits: int) -> RoundedWeight:
-            values = np.asarray(held(tensors[weight.tensor]), np.float32)
-            scheme = self._scheme(weight.scheme, bits)
-            found = reach(values, scheme)
-            wide = _widened(found, scheme, _bias_floor(weight, nodes, workspace))
-            if np.any(wide.high - wide.low > found.high - found.low):
-                reason = "scales widened so that the bias fits 32 bits"
-                workspace.ledger.add("clipped", self.name, weight.tensor, reason)
-            params = best_grid(values, scheme, wide)
-            return RoundedWeight(quantize(values, params), params)
-
-        def rounded(weight: Weight, bits: int, moments: Mapping[str, Moments]) -> NDArray[np.float32]:
-            found = solve(weight, bits)
-            return dequantize(found.integers, found.params)
-
-        workspace.solved = {}
-        for weight, width in bits_of(workspace, Widths.of(self.bits), rounded).items():
-            start = time.perf_counter()
-            found = solve(weight, width.bits)
-            name, seconds = min(name for name, _ in weight.readers), time.perf_counter() - start
-            workspace.solved[weight] = Solved(name, "nearest", width.bits, 1.0, 0.0, seconds, width.why)
-            workspace.weights[weight] = replace(found, integers=spilled(found.integers)) if large else found
+        solver = chosen(self.solver)
+        rounding = Rounding(workspace, self.per_channel)
+        widths = bits_of(workspace, Widths.of(self.bits), partial(rounding.reals, solver))
+        nearest, floors = self._nearest(workspace, rounding, widths)
+        workspace.solved = {
+            weight: Solved(rounding.layer(weight), NEAREST, width.bits, 1.0, 0.0, 0.0, width.why)
+            for weight, width in widths.items()
+        }
+        found: dict[Weight, RoundedWeight] = {}
+        if not isinstance(solver, Nearest):
+            found = solved(workspace, nearest, floors, solver, self.samples)
+        before, workspace.weights = workspace.weights, {**nearest, **found}
         return not same(workspace.weights, before)
-
-    def _scheme(self, wanted: Scheme, bits: int) -> Scheme:
-        if wanted.steps is Steps.LOGARITHMIC and bits != wanted.bits:
-            raise RecipeError(f"bits: {bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
-        return replace(wanted, bits=bits, axis=wanted.axis if self.per_channel else None)
 
 
 def same(some: Mapping[Weight, RoundedWeight], others: Mapping[Weight, RoundedWeight]) -> bool:

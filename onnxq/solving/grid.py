@@ -9,19 +9,24 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from onnxq.scheme import SMALLEST_SCALE
+
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Grid:
     """``scale`` and ``zero_point``, of one shape: [groups or 1, outputs or 1, 1 or blocks]; the zero points are
-    integers. The integers lie between ``lowest`` and ``highest``, both included."""
+    integers. The integers lie between ``lowest`` and ``highest``, both included. No scale may be below ``least``, in
+    their shape or a number, and all are ``powers`` of two if need be."""
 
     scale: Matrix
     zero_point: Matrix
     lowest: int
     highest: int
     block: int = 0
+    least: Matrix | float = SMALLEST_SCALE
+    powers: bool = False
 
     def nearest(self, values: Matrix, columns: slice = slice(None)) -> Matrix:
         """The integers nearest to ``values`` [groups, outputs, columns], which are some columns of the matrix."""
@@ -41,7 +46,15 @@ class Grid:
         return self.scale[:, :, which], self.zero_point[:, :, which]
 
     def with_scale(self, scale: Matrix) -> "Grid":
-        return replace(self, scale=scale)
+        """With those scales, or the nearest to them that are allowed and that float32 has."""
+        wanted = np.maximum(scale, self.least)
+        if self.powers:
+            wanted = np.exp2(np.rint(np.log2(wanted)))
+            wanted = np.where(wanted < self.least, 2 * wanted, wanted)
+        # Rounded upwards, since what is just below the least is below it.
+        found = wanted.astype(np.float32)
+        found = np.where(found < self.least, np.nextafter(found, np.float32(np.inf)), found)
+        return replace(self, scale=found.astype(np.float64))
 
     def shared(self, terms: Matrix) -> Matrix:
         """Sums of ``terms`` [groups, outputs, columns or 1] over all that share a scale, in the shape of ``scale``."""

@@ -1,6 +1,5 @@
 """A few samples, held as batches, that weights and biases are chosen by; and others of them that judge the choice."""
 
-
 from onnxq.data.batches import Batch
 from onnxq.inputs import batch_axis
 from onnxq.samples import Samples

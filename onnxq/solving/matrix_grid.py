@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from onnxq.graph import layout
 from onnxq.scheme import QParams, Steps
@@ -13,13 +14,13 @@ from onnxq.weight_matrix import as_matrix, from_matrix
 from onnxq.workspace import RoundedWeight
 
 
-def matrix_grid(node: gs.Node, params: QParams, least: Matrix) -> Grid:
+def matrix_grid(node: gs.Node, params: QParams, least: NDArray[np.float64]) -> Grid:
     """Of the layer's weight; ``least``: what no scale may be below, a number or [channels]."""
     scheme = params.scheme
     found = [_spread(node, array.astype(np.float64), scheme.axis) for array in (params.scale, params.zero_point)]
     floor = _spread(node, np.broadcast_to(least, params.scale.shape), scheme.axis)
     powers = scheme.steps is Steps.POWER_OF_TWO
-    return Grid(found[0], found[1], scheme.lowest, scheme.highest, least=floor, powers=powers)
+    return Grid(found[0], found[1], scheme.lowest, scheme.highest, floor=floor, powers=powers)
 
 
 def rounded_weight(node: gs.Node, params: QParams, solution: Solution) -> RoundedWeight:
@@ -27,7 +28,9 @@ def rounded_weight(node: gs.Node, params: QParams, solution: Solution) -> Rounde
     scheme, grid = params.scheme, solution.grid
     integers = np.ascontiguousarray(from_matrix(node, solution.integers).astype(scheme.dtype))
     scale, zero = (_gathered(node, array, solution.integers, scheme.axis) for array in (grid.scale, grid.zero_point))
-    return RoundedWeight(integers, replace(params, scale=scale.astype(np.float32), zero_point=zero.astype(scheme.dtype)))
+    return RoundedWeight(
+        integers, replace(params, scale=scale.astype(np.float32), zero_point=zero.astype(scheme.dtype))
+    )
 
 
 def _spread(node: gs.Node, values: Matrix, axis: int | None) -> Matrix:

@@ -8,6 +8,7 @@ before it goes on, so that what later layers read is made by them. Every node is
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 
 from onnxq.columns import Columns
@@ -74,7 +75,8 @@ class Prefix:
         while at < len(walks[0].kept):
             wanted, made = (walk.run(at) for walk in walks)
             for name, layer in layers.items():
-                sums[name][at % 2].add(wanted[layer.wanted], made[layer.made])
+                read = (wanted[layer.wanted], made[layer.made])
+                sums[name][at % 2].add(*(array.astype(np.float32, copy=False) for array in read))
             at += 1
             while len(walks[0].kept) > FEWEST and held_bytes(walks) > KEPT_BYTES:
                 for walk in walks:

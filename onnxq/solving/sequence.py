@@ -1,4 +1,4 @@
-"""Solve the weights of a network in graph order, each layer on what it reads behind those that were solved before it."""
+"""Solve the weights of a network in graph order, each on what its layer reads behind those solved before it."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +14,12 @@ from onnxq.columns import columns_of
 from onnxq.data.batches import Batch
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, is_constant
-from onnxq.inputs import Array
 from onnxq.moment_turns import BLOCK, blocks_of
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.plan import Weight
 from onnxq.scheme import Steps
 from onnxq.solving.matrix_grid import matrix_grid, rounded_weight
+from onnxq.solving.one_thread import one_thread
 from onnxq.solving.pairs import Pairs
 from onnxq.solving.prefix import Prefix, Reading
 from onnxq.solving.problem import Problem, Solution, Solver
@@ -104,7 +104,8 @@ def solve(
                 reason = "its weight is rounded to nearest: what the layer reads is infinite or NaN on the samples"
                 workspace.ledger.add("declined", NAME, name, reason, node.op)
                 continue
-            entry = _solved(node, weights[weight], floors[weight], halves, solver)
+            with one_thread():
+                entry = _solved(node, weights[weight], floors[weight], halves, solver)
             found.append(Solved(weight, node.op, *entry, seconds=time.perf_counter() - start))
             integers, scale, zero = stored[reads[name].input[1 - activation(node)]]
             params = entry[0].params

@@ -6,7 +6,8 @@ rises from there by ``(that - Q) H (that - Q)^T``: the weight to be rounded is t
 So many numbers fitted to some samples fit others worse. Therefore the weight goes only a part ``a`` of that way: for
 every row the part that lowers the error most on one half of the samples, where the way was measured on the other half.
 With rounding left out it changes by ``a^2 D H D^T - 2 a D (W S)^T``, ``D`` being the way of the other half and the
-moments this half's; so the best is ``D (W S)^T / D H D^T``, of both halves' sums, between 0 and 1.
+moments this half's; so the best is ``D (W S)^T / D H D^T``, of both halves' sums, between 0 and 1. The way itself
+is the mean of both.
 """
 
 import numpy as np
@@ -20,13 +21,13 @@ DAMPING = 1e-2  # of the mean of the diagonal: what H hardly knows is not divide
 
 def target(weight: Matrix, one: Pairs, other: Pairs) -> tuple[Matrix, Matrix]:
     """``weight`` [groups, outputs, columns] moved, and the part of the way that every row went, [groups, outputs]."""
+    ways = [_way(weight, half) for half in (one, other)]
     gained, cost = np.zeros(weight.shape[:2]), np.zeros(weight.shape[:2])
-    for here, there in ((one, other), (other, one)):
-        way = _way(weight, there)
-        gained += (way * _times(weight, here.shift, here.moments)).sum(axis=2)
-        cost += here.moments.error(way)
+    for half, way in zip((other, one), ways, strict=True):
+        gained += (way * _times(weight, half.shift, half.moments)).sum(axis=2)
+        cost += half.moments.error(way)
     part = np.clip(gained / np.where(cost > 0, cost, 1), 0, 1)
-    return weight + part[:, :, None] * _way(weight, one.merge(other)), part
+    return weight + part[:, :, None] * (ways[0] + ways[1]) / 2, part
 
 
 def _way(weight: Matrix, pairs: Pairs) -> Matrix:

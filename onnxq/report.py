@@ -16,7 +16,7 @@ from onnxq.errors import OutputError
 from onnxq.files import write_file
 from onnxq.ledger import Entry, Kind
 from onnxq.result import BackendResult, Result, Scores
-from onnxq.solving.solved import told
+from onnxq.solving.solved_layer import told
 
 REASONS = 6  # of one kind shown per backend; --json has all
 FORMATS = (".html", ".svg", ".txt")

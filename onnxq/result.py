@@ -18,7 +18,7 @@ from onnxq.outside import total_bytes
 from onnxq.plan import Plan, Weight
 from onnxq.ranges.range_file import write_ranges
 from onnxq.scheme import QParams, Range
-from onnxq.solving.solved import Solved
+from onnxq.solving.solved_layer import SolvedLayer
 from onnxq.two_files import data_file
 from onnxq.variants import Ablation
 from onnxq.workspace import RoundedWeight
@@ -87,7 +87,7 @@ class BackendResult:
     kept: Kept | None = None
     ranges: Mapping[str, Range] | None = None
     seconds: float = 0.0
-    solved: Mapping[Weight, Solved] = field(default_factory=dict)
+    solved: Mapping[Weight, SolvedLayer] = field(default_factory=dict)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""

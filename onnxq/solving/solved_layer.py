@@ -5,16 +5,12 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
-
-from onnxq.solving.grid import Grid, Matrix
-
 WORST = 3  # layers that are told one by one
 NEAREST = "nearest"
 
 
 @dataclass(frozen=True)
-class Solved:
+class SolvedLayer:
     """One weight, by the ``layer`` that has it.
 
     ``relative_error``: ``tr((W - Q) H (W - Q)^T)`` over that of the nearest integers of as many bits, whose grid
@@ -31,14 +27,7 @@ class Solved:
     why: str = ""
 
 
-def clipped_share(weight: Matrix, grid: Grid) -> float:
-    """Of the values [groups, outputs, columns] those that lie beyond the outermost integers by more than rounding."""
-    scale, zero = grid.of(slice(None), weight.shape[2])
-    steps = weight / scale + zero
-    return float(np.mean((steps < grid.lowest - 0.5) | (steps > grid.highest + 0.5)))
-
-
-def told(layers: Collection[Solved]) -> Iterator[str]:
+def told(layers: Collection[SolvedLayer]) -> Iterator[str]:
     """A line for all of them and one for each of the worst; nothing where all were only rounded to nearest."""
     if all(one.solver == NEAREST for one in layers):
         return
@@ -53,5 +42,5 @@ def told(layers: Collection[Solved]) -> Iterator[str]:
         yield f"{error:.2f} of it in {one.layer!r}: {one.bits} bits by {one.solver}, {100 * one.clipped:.1f} % clipped"
 
 
-def _errors(layers: Collection[Solved]) -> Iterator[tuple[float, Solved]]:
+def _errors(layers: Collection[SolvedLayer]) -> Iterator[tuple[float, SolvedLayer]]:
     yield from ((one.relative_error, one) for one in layers if one.relative_error is not None)

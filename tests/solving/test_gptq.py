@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from onnxq.errors import RecipeError
 from onnxq.second_moments import Moments
 from onnxq.solving import Gptq, Mse, Problem
-from problems import Matrix, problem, problems
+from problems import SHARED, Matrix, problem, problems
 
 DAMPING = 0.01
+FIVE = (1.0, 0.8, 0.9, 1.1, 1.2)
 
 
 def by_the_inverse(of: Problem) -> Matrix:
@@ -46,18 +47,18 @@ def _row(of: Problem, h: Matrix, columns: slice, group: int, output: int) -> Mat
 def test_it_is_the_papers(of: Problem) -> None:
     if any((np.diagonal(h, axis1=1, axis2=2).mean(1) == 0).any() for h in of.moments.blocks):
         return  # nothing that could be inverted
-    assert np.array_equal(Gptq(damping=DAMPING, search=False)(of).integers, by_the_inverse(of))
+    assert np.array_equal(Gptq(damping=DAMPING, search=False, scales=1)(of).integers, by_the_inverse(of))
 
 
 def test_it_is_the_papers_across_blocks() -> None:
     of = problem((1, 5, 200), samples=400)
-    assert np.array_equal(Gptq(damping=DAMPING, search=False)(of).integers, by_the_inverse(of))
+    assert np.array_equal(Gptq(damping=DAMPING, search=False, scales=1)(of).integers, by_the_inverse(of))
 
 
 def test_scales_are_those_of_the_search_or_of_the_grid() -> None:
     of = problem((1, 6, 30), 3)
-    assert np.array_equal(Gptq()(of).grid.scale, Mse().grid(of).scale)
-    assert np.array_equal(Gptq(search=False)(of).grid.scale, of.grid.scale)
+    assert np.array_equal(Gptq(scales=1)(of).grid.scale, Mse().grid(of).scale)
+    assert np.array_equal(Gptq(search=False, scales=1)(of).grid.scale, of.grid.scale)
 
 
 def test_moments_that_rounding_left_indefinite_are_damped_more() -> None:
@@ -67,7 +68,29 @@ def test_moments_that_rounding_left_indefinite_are_damped_more() -> None:
     assert np.isfinite(Gptq()(replace(of, moments=Moments((h,), 1))).integers).all()
 
 
-@pytest.mark.parametrize("damping", [-0.1, 11, float("nan")])
-def test_a_damping_that_is_none(damping: float) -> None:
-    with pytest.raises(RecipeError, match="damping"):
-        Gptq(damping=damping)
+@pytest.mark.parametrize(
+    "options", [{"damping": -0.1}, {"damping": 11}, {"damping": float("nan")}, {"scales": 0}, {"scales": 4}]
+)
+def test_options_that_are_none(options: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match=next(iter(options))):
+        Gptq(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shared", SHARED)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_of_many_scales_every_row_takes_the_best(shared: str, symmetric: bool) -> None:
+    of = problem((2, 5, 24), 3, shared=shared, symmetric=symmetric, samples=200)
+    solver = Gptq(damping=0, search=False, scales=5)
+    every = [
+        Gptq(damping=0, search=False, scales=1)(replace(of, grid=of.grid.with_scale(of.grid.scale * f))) for f in FIVE
+    ]
+    least = np.min([of.grid.over_rows(of.error(one)[:, :, None]) for one in every], axis=0)
+    found = of.grid.over_rows(of.error(solver(of))[:, :, None])
+    np.testing.assert_allclose(found, least, rtol=1e-5)
+
+
+def test_scales_tried_side_by_side_are_those_tried_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    of = problem((2, 5, 24), 3)
+    together = Gptq()(of)
+    monkeypatch.setattr("onnxq.solving.gptq.TOGETHER", 1)
+    assert np.array_equal(Gptq()(of).integers, together.integers)

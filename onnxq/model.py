@@ -200,6 +200,11 @@ def graphsurgeon_hushed() -> Iterator[None]:
 def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     """The graph as a model, with the metadata of the model it came from."""
     rest_constants(graph)
+    return exported(graph, like)
+
+
+def exported(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
+    """The same, with all constants where they are."""
     with graphsurgeon_hushed():
         proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     copy_envelope(like, proto)

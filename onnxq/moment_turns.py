@@ -102,7 +102,7 @@ def collect_moments(
     order, count = turns(wanted, limit), workspace.samples.count
     for done, names in enumerate(order):
         found = watch(
-            workspace.model(),
+            workspace.lean(),
             {watcher: watcher for watcher in {wanted[name] for name in names}},
             workspace.samples,
             batch=workspace.batch,

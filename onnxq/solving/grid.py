@@ -18,7 +18,7 @@ Matrix = NDArray[np.float64]
 class Grid:
     """``scale`` and ``zero_point``, of one shape: [groups or 1, outputs or 1, 1 or blocks]; the zero points are
     integers. The integers lie between ``lowest`` and ``highest``, both included. No scale that is chosen is below
-    ``floor``, which has that shape or is one number."""
+    ``floor``, which has that shape or is one number, and all are ``powers`` of two if need be."""
 
     scale: Matrix
     zero_point: Matrix
@@ -26,6 +26,7 @@ class Grid:
     highest: int
     block: int = 0
     floor: Matrix | float = SMALLEST_SCALE
+    powers: bool = False
 
     def nearest(self, values: Matrix, columns: slice = slice(None)) -> Matrix:
         """The integers nearest to ``values`` [groups, outputs, columns], which are some columns of the matrix."""
@@ -47,8 +48,14 @@ class Grid:
         return shared[:, :, (np.arange(count) + start) // self.block] if self.block else shared
 
     def with_scale(self, scale: Matrix) -> "Grid":
-        """The same grid with the scale a file can hold that is nearest, in float32, and not below ``floor``."""
-        return replace(self, scale=np.maximum(scale.astype(np.float32).astype(np.float64), self.floor))
+        """With those scales, or the nearest to them that are allowed and that float32 has."""
+        wanted = np.maximum(scale, self.floor)
+        if self.powers:
+            wanted = np.exp2(np.rint(np.log2(wanted)))
+            wanted = np.where(wanted < self.floor, 2 * wanted, wanted)
+        found = wanted.astype(np.float32)
+        found = np.where(found < self.floor, np.nextafter(found, np.float32(np.inf)), found)
+        return replace(self, scale=found.astype(np.float64))
 
     def shared(self, terms: Matrix) -> Matrix:
         """Sums of ``terms`` [groups, outputs, columns or 1] over all that share a scale, in the shape of ``scale``."""

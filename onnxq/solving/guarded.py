@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from onnxq.solving.grid import Grid
 from onnxq.solving.nearest import Nearest
+from onnxq.solving.one_thread import one_thread
 from onnxq.solving.problem import Problem, Solution, Solver
 
 
@@ -21,7 +20,7 @@ def solve(problem: Problem, solver: Solver) -> Solution:
     nearest = Nearest()(problem)
     if not problem.moments.finite:
         return nearest
-    with _threads().limit(limits=1, user_api="blas"):
+    with one_thread():
         return best(problem, (nearest, solver(problem)))
 
 
@@ -45,8 +44,3 @@ def best(problem: Problem, solutions: Sequence[Solution]) -> Solution:
 
 def _same(one: Grid, other: Grid) -> bool:
     return np.array_equal(one.scale, other.scale) and np.array_equal(one.zero_point, other.zero_point)
-
-
-@cache
-def _threads() -> ThreadpoolController:
-    return ThreadpoolController()

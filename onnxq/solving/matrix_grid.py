@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
 from onnxq.graph import layout
-from onnxq.scheme import QParams, Steps
+from onnxq.scheme import SMALLEST_SCALE, QParams, Steps
 from onnxq.solving.grid import Grid, Matrix
 from onnxq.solving.problem import Solution
 from onnxq.weight_matrix import as_matrix, from_matrix
@@ -18,7 +18,9 @@ def matrix_grid(node: gs.Node, params: QParams, least: NDArray[np.float64]) -> G
     """Of the layer's weight; ``least``: what no scale may be below, a number or [channels]."""
     scheme = params.scheme
     found = [_spread(node, array.astype(np.float64), scheme.axis) for array in (params.scale, params.zero_point)]
-    floor = _spread(node, np.broadcast_to(least, params.scale.shape), scheme.axis)
+
+    allowed = np.asarray(np.max(least)) if scheme.axis is None else np.broadcast_to(least, params.scale.shape)
+    floor = np.maximum(_spread(node, allowed, scheme.axis), SMALLEST_SCALE)
     powers = scheme.steps is Steps.POWER_OF_TWO
     return Grid(found[0], found[1], scheme.lowest, scheme.highest, floor=floor, powers=powers)
 

@@ -8,7 +8,7 @@ from onnxq.errors import ModelError
 from onnxq.few_samples import few
 from onnxq.held_out import noise
 from onnxq.solving import Solver
-from onnxq.solving.sequence import NAME, Floors, Rounded, Solved, solve, with_integers
+from onnxq.solving.sequence import NAME, Floors, Rounded, Solved, solve_in_order, with_integers
 from onnxq.workspace import RoundedWeight, Workspace
 
 FULL_BITS = 8  # from which on little is at stake: a look at few samples is enough
@@ -23,7 +23,7 @@ def solved(workspace: Workspace, nearest: Rounded, floors: Floors, solver: Solve
     judging = batches[JUDGES - 1 :: JUDGES]
     solving = [batch for at, batch in enumerate(batches) if at % JUDGES != JUDGES - 1] if judging else batches
     try:
-        found = solve(workspace, nearest, floors, solver, solving, _density)
+        found = solve_in_order(workspace, nearest, floors, solver, solving, _density)
         chosen = {**nearest, **{one.weight: one.rounded for one in found}}
         helps = not found or _helps(workspace, nearest, chosen, judging or solving)
     except ModelError as refusal:

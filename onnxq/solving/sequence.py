@@ -18,6 +18,7 @@ from onnxq.moment_turns import BLOCK, blocks_of
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.plan import Weight
 from onnxq.scheme import Steps
+from onnxq.solving.guarded import solve
 from onnxq.solving.matrix_grid import matrix_grid, rounded_weight
 from onnxq.solving.one_thread import one_thread
 from onnxq.solving.pairs import Pairs
@@ -78,7 +79,7 @@ def _layer(weight: Weight, nodes: Mapping[str, gs.Node]) -> str:
     return names[0]
 
 
-def solve(
+def solve_in_order(
     workspace: Workspace,
     weights: Rounded,
     floors: Floors,
@@ -137,7 +138,7 @@ def _solved(
     wanted = target(values, one, other)[0] if other.moments.columns else values
     grid = matrix_grid(node, nearest.params, floor)
     problem = Problem(wanted, one.merge(other).moments, grid)
-    solution = solver(problem)
+    solution = solve(problem, solver)
     before = float(problem.error(Solution(grid.nearest(values), grid)).sum())
     after = float(problem.error(solution).sum())
     ends = (solution.integers == solution.grid.lowest) | (solution.integers == solution.grid.highest)

@@ -35,11 +35,11 @@ class CoordinateDescent:
             state.rescale()
         error = state.error
         for _ in range(self.sweeps):
-            changed = state.sweep()
+            state.sweep()
             if self.scales:
                 state.rescale()
             before, error = error, state.error
-            if not changed or before - error <= self.tolerance * before:
+            if before - error <= self.tolerance * before:
                 break
         return state.solution
 

@@ -26,10 +26,9 @@ def times(rows: Matrix, moments: Moments) -> Matrix:
     return np.concatenate([product(h, rows[columns]) for columns, h in parts])
 
 
-def sweep(digits: Matrix, residual: Matrix, step: Matrix, low: Matrix, high: Matrix, moments: Moments) -> int:
+def sweep(digits: Matrix, residual: Matrix, step: Matrix, low: Matrix, high: Matrix, moments: Moments) -> None:
     """Once over all columns: changes ``digits``, of which one more adds ``step`` to the weight and which lie between
-    ``low`` and ``high``, and with them ``residual``. Gives the number of those that changed."""
-    changed = 0
+    ``low`` and ``high``, and with them ``residual``."""
     for columns, h in zip(moments.slices, moments.blocks, strict=True):
         diagonal = np.diagonal(h, axis1=1, axis2=2).T[:, :, None]
         alive = diagonal > DEAD * diagonal.max(0)
@@ -39,11 +38,8 @@ def sweep(digits: Matrix, residual: Matrix, step: Matrix, low: Matrix, high: Mat
             block = slice(columns.start + start, columns.start + end)
             parts = (each[block] for each in (digits, residual, step, low, high))
             moved = _block(h[:, start:end, start:end], inverse[start:end], *parts)
-            movers = int(np.count_nonzero(moved))
-            if movers:
+            if moved.any():
                 residual[columns] -= product(h[:, :, start:end], moved)
-                changed += movers
-    return changed
 
 
 def _block(
@@ -99,10 +95,10 @@ class Descent:
         """``(W - s Z) H (W - s Z)^T``, summed over the rows."""
         return float(np.vdot(self.weight - self.digits * self.scale, self.residual))
 
-    def sweep(self) -> int:
+    def sweep(self) -> None:
         ends = (end - self.grid.zero_point for end in (self.grid.lowest, self.grid.highest))
         low, high = (across(end, self.grid, self.weight.shape) for end in ends)
-        return sweep(self.digits, self.residual, self.scale, low, high, self.moments)
+        sweep(self.digits, self.residual, self.scale, low, high, self.moments)
 
     def rescale(self) -> None:
         if self.grid.block:
@@ -112,7 +108,7 @@ class Descent:
         before = self.grid
         wanted = _rows(self.exact, self.digits)
         made = (wanted - _rows(self.residual, self.digits)) / before.scale  # Z H Z^T
-        self._fit(before.shared(wanted), before.shared(made))
+        self._fit(before.over_rows(wanted), before.over_rows(made))
         # R' = W H - s' Z H
         self.residual -= self.exact
         self.residual *= np.moveaxis(self.grid.scale / before.scale, 2, 0)
@@ -131,7 +127,7 @@ class Descent:
                 made += _rows(carried[-1][1][inside], self.digits[mine])
         change = _rows(self.residual[start:end], self.digits[start:end])
         wanted = change + before.scale[:, :, index : index + 1] * made
-        self._fit(before.shared(wanted), before.shared(made), slice(index, index + 1))
+        self._fit(before.over_rows(wanted), before.over_rows(made), slice(index, index + 1))
         moved = np.moveaxis(self.grid.scale - before.scale, 2, 0)[index]
         for columns, along in carried:
             self.residual[columns] -= along * moved

@@ -33,7 +33,7 @@ def best(problem: Problem, solutions: Sequence[Solution]) -> Solution:
         if _same(found.grid, other.grid):
             better, grid = error < least, found.grid
         else:
-            better = found.grid.shared(error) < found.grid.shared(least)
+            better = found.grid.over_rows(error) < found.grid.over_rows(least)
             scale = np.where(better, other.grid.scale, found.grid.scale)
             zero_point = np.where(better, other.grid.zero_point, found.grid.zero_point)
             grid = replace(found.grid, scale=scale, zero_point=zero_point)

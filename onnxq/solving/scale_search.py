@@ -103,7 +103,7 @@ class _Cuts:
             error -= exact
             error *= self._root[tile[0]]
             found[tile] = _squares(error, grid.block) * scale[tile] ** 2
-        return grid.shared(found)
+        return grid.over_rows(found)
 
 
 def _tiles(groups: int, outputs: int, columns: int) -> Iterator[tuple[slice, slice]]:

@@ -19,7 +19,7 @@ from onnxq.errors import RecipeError
 from onnxq.graph import every_node, every_tensor, has_bias, held, is_constant
 from onnxq.outside import outsiders
 from onnxq.plan import Weight
-from onnxq.scheme import Range, Scheme, Steps, dequantize, quantize, same_grid
+from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
 from onnxq.scratch import spilled
 from onnxq.solving import Choice, Nearest, Solver, chosen
 from onnxq.solving.allocation import bits_of
@@ -108,12 +108,12 @@ class RoundWeights:
         starts = self._starts(workspace)
         nodes = {node.name: node for node in workspace.graph.nodes}
 
-        def rounded(weight: Weight, bits: int, known: Known) -> NDArray[np.float32]:
+        def rounded(weight: Weight, bits: int, known: Known) -> RoundedWeight:
             start = starts(weight, bits)
             if isinstance(solver, Nearest) or len(known) != 1:
-                return dequantize(start.rounded.integers, start.rounded.params)
+                return start.rounded
             ((name, moments),) = known.items()
-            return tried(nodes[name], start.rounded.params, start.floor, moments, solver)
+            return tried(nodes[name], start.rounded, start.floor, moments, solver)
 
         return rounded
 

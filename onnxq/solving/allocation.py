@@ -1,21 +1,26 @@
 """The bits of every layer's weights: fixed, or of a budget that is spent where it spares the outputs most.
 
-Errors of several layers are taken to add up in power at the outputs, as independent noises do.
+Errors of several layers are taken to add up in power at the outputs, as independent noises do. A budget is split by
+what is known of each layer (see ``effects``), then measured with the bits that it got, and split again, until all
+layers are measured with the bits that they have.
 """
 
 import math
 from collections.abc import Sequence
 
+from onnxq.errors import RecipeError
 from onnxq.graph import is_constant
 from onnxq.moment_turns import LIMIT
 from onnxq.plan import Weight
 from onnxq.solving.budget import average, split
-from onnxq.solving.effects import Rounded, effects
+from onnxq.solving.effects import Effect, Rounded, effects
 from onnxq.solving.ends import first_layers, last_layers
+from onnxq.solving.output_noise import OutputNoise
 from onnxq.solving.widths import ENDS, Width, Widths
 from onnxq.workspace import Workspace
 
 STAGE = "round_weights"
+TURNS = 6  # of splitting a budget: widths that are chosen once are measured, so few are new after two or three
 INSIDE = "the backend's own: what a layer in a body of If, Loop or Scan does to the outputs is not measured"
 
 
@@ -62,24 +67,45 @@ def _within(
     for weight, width in found.items():
         workspace.ledger.add("declined", STAGE, _name(weight), f"its bits are {INSIDE}", detail=f"{width.bits} bits")
     outside = [weight for weight in free if weight not in found]
-    measured = list(effects(workspace, outside, choices, budget, rounded, limit))
-    if not measured:
+    if not outside:
         workspace.ledger.add("warning", STAGE, "graph", f"bits: nothing is left for the budget of {budget:g}")
         return found
-    sizes = [one.size for one in measured]
-    chosen = split([one.by_bits for one in measured], sizes, budget)
-    total = sum(one.by_bits[bits] for one, bits in zip(measured, chosen, strict=True))
-    for one, bits in zip(measured, chosen, strict=True):
-        said = f"{100 * one.by_bits[bits] / (total or 1):.1f} % of the error that is predicted for the outputs"
+    known = list(effects(workspace, outside, choices, rounded, limit))
+    noise = OutputNoise(workspace, [one.weight.tensor for one in known])
+    sizes, chosen = [one.size for one in known], _settled(workspace, budget, known, noise)
+    shares = [one.by_bits()[bits] for one, bits in zip(known, chosen, strict=True)]
+    total = sum(shares)
+    for one, bits, share in zip(known, chosen, shares, strict=True):
+        said = f"{100 * share / (total or 1):.1f} % of the error that is predicted for the outputs"
         found[one.weight] = Width(bits, f"chosen by the budget, {said}")
         reason = f"the bits of its weights are chosen by the budget of {budget:g}"
         workspace.ledger.add("changed", STAGE, _name(one.weight), reason, detail=f"{bits} bits, {said}")
+    together = noise({one.weight.tensor: one.values(bits) for one, bits in zip(known, chosen, strict=True)})
     reason = (
         f"of a budget of {budget:g} bits {average(chosen, sizes):.3f} are spent, the average over {sum(sizes):,} "
-        f"weights of {len(chosen)} layers; their rounding alone should leave the outputs an SQNR of {_db(total)} dB"
+        f"weights of {len(chosen)} layers; by their rounding alone the outputs have an SQNR of {_db(together)} dB, by "
+        f"the sum of what each does {_db(total)} dB"
     )
     workspace.ledger.add("changed", STAGE, "graph", reason)
     return found
+
+
+def _settled(workspace: Workspace, budget: float, known: Sequence[Effect], noise: OutputNoise) -> list[int]:
+    """The bits of each weight, all of them measured with these."""
+    chosen = [one.nearest(budget) for one in known]
+    for turn in range(TURNS):
+        for done, (one, bits) in enumerate(zip(known, chosen, strict=True)):
+            workspace.progress("split bits", turn * len(known) + done, None)
+            if not math.isfinite(one.measure(bits, noise)):
+                reason = "on the samples no float output is finite, of one shape, and not zero"
+                raise RecipeError(
+                    f"bits: what {bits} bits in {one.weight.tensor!r} do to the outputs cannot be measured: {reason}. "
+                    "Give bits without a budget."
+                )
+        before, chosen = chosen, split([one.by_bits() for one in known], [one.size for one in known], budget)
+        if chosen == before:
+            break
+    return chosen
 
 
 def _name(weight: Weight) -> str:

@@ -4,18 +4,18 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 
-from onnxq.scheme import QParams
 from onnxq.second_moments import Moments
 from onnxq.solving.guarded import solve
-from onnxq.solving.matrix_grid import matrix_grid
+from onnxq.solving.matrix_grid import matrix_grid, rounded_weight
 from onnxq.solving.problem import Problem, Solver
-from onnxq.weight_matrix import from_matrix, weight_matrix
+from onnxq.weight_matrix import weight_matrix
+from onnxq.workspace import RoundedWeight
 
 
 def tried(
-    node: gs.Node, params: QParams, floor: NDArray[np.float64], moments: Moments, solver: Solver
-) -> NDArray[np.float32]:
-    """What the integers of the layer's weight stand for, in its shape. ``params``: the grid to begin with; ``floor``:
-    the least scales that are allowed."""
-    problem = Problem(weight_matrix(node).astype(np.float64), moments, matrix_grid(node, params, floor))
-    return np.asarray(from_matrix(node, solve(problem, solver).reals), np.float32)
+    node: gs.Node, nearest: RoundedWeight, floor: NDArray[np.float64], moments: Moments, solver: Solver
+) -> RoundedWeight:
+    """The layer's weight in place of the ``nearest`` one; ``floor``: the least scales that are allowed."""
+    weight = weight_matrix(node).astype(np.float64)
+    solution = solve(Problem(weight, moments, matrix_grid(node, nearest.params, floor)), solver)
+    return rounded_weight(node, nearest.params, solution)

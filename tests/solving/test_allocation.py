@@ -18,10 +18,9 @@ from onnxq.scheme import dequantize, qparams
 from onnxq.scheme import quantize as rounded_to_nearest
 from onnxq.second_moments import Moments
 from onnxq.solving.allocation import bits_of
-from onnxq.solving.effects import Reals
 from onnxq.solving.widths import Width, Widths
 from onnxq.testing import named, normal, parse, scaled, workspace
-from onnxq.workspace import Workspace
+from onnxq.workspace import RoundedWeight, Workspace
 
 # "loud" is what the outputs depend on most, "quiet" hardly at all, and "large" has most weights.
 TEXT = """g (float[N,4,8,8] x) => (float[N,4,8,8] y) {
@@ -42,10 +41,10 @@ def planned(text: str = TEXT, weights: Mapping[str, Any] = WEIGHTS, feeds: Any =
 def nearest(space: Workspace) -> Any:
     tensors = space.graph.tensors()
 
-    def rounded(weight: Weight, bits: int, known: Mapping[str, Moments]) -> Reals:
+    def rounded(weight: Weight, bits: int, known: Mapping[str, Moments]) -> RoundedWeight:
         values, scheme = np.asarray(tensors[weight.tensor].values), replace(weight.scheme, bits=bits)
         params = qparams(scheme, reach(values, scheme))
-        return dequantize(rounded_to_nearest(values, params), params)
+        return RoundedWeight(rounded_to_nearest(values, params), params)
 
     return rounded
 
@@ -89,8 +88,8 @@ def test_what_is_predicted_is_measured() -> None:
     space = planned()
     widths = {name: width.bits for name, width in found(space, {"budget": 4.5}).items()}
     (said,) = [entry.reason for entry in space.ledger.of("changed") if entry.subject == "graph"]
-    average, db = float(said.split(" bits ")[1].split()[0]), float(said.split("SQNR of ")[1].split()[0])
-    assert db == pytest.approx(-10 * np.log10(measured(space, widths)), abs=1)
+    average, db, summed = (float(said.split(word)[1].split()[0]) for word in (" bits ", "SQNR of ", "each does "))
+    assert db == pytest.approx(-10 * np.log10(measured(space, widths)), abs=0.06) == pytest.approx(summed, abs=1)
     sizes = [WEIGHTS[name].size for name in widths]
     assert average == pytest.approx(np.average(list(widths.values()), weights=sizes), abs=5e-4)
     shares = [float(entry.detail.split(", ")[1].split()[0]) for entry in space.ledger.of("changed") if entry.detail]
@@ -99,7 +98,10 @@ def test_what_is_predicted_is_measured() -> None:
 
 def measured(space: Workspace, widths: Mapping[str, int]) -> float:
     by_name, rounded = {weight.tensor: weight for weight in space.plan.weights}, nearest(space)
-    changed = {**WEIGHTS, **{name: rounded(by_name[name], bits, {}) for name, bits in widths.items()}}
+    changed = dict(WEIGHTS)
+    for name, bits in widths.items():
+        found = rounded(by_name[name], bits, {})
+        changed[name] = dequantize(found.integers, found.params)
     return noise(parse(TEXT, opset=17, **WEIGHTS), [parse(TEXT, opset=17, **changed)], [FEEDS])[0]
 
 
@@ -113,12 +115,14 @@ def test_a_budget_is_for_what_is_not_fixed() -> None:
     assert space.ledger.of("warning")[-1].reason == "bits: nothing is left for the budget of 4"
 
 
-def test_a_weight_of_two_layers_has_the_errors_of_both() -> None:
+def test_a_weight_of_two_layers_is_measured_in_both() -> None:
     text = "g (float[N,4,8,8] x) => (float[N,4,8,8] y) { a = Conv(x, w) r = Relu(a) b = Conv(r, w) y = Conv(b, v) }"
     weights = {"w": scaled(4, 4, 1, 1), "v": scaled(4, 4, 1, 1, seed=1)}
     space = planned(text, weights)
-    widths = {name: width.bits for name, width in found(space, {"budget": 4.5}).items()}
-    assert widths["w"] > widths["v"]
+    assert {width.bits for width in found(space, {"budget": 4.5}).values()} == {4, 5}
+    (said,) = [entry.reason for entry in space.ledger.of("changed") if entry.subject == "graph"]
+    together, summed = (float(said.split(word)[1].split()[0]) for word in ("SQNR of ", "each does "))
+    assert together == pytest.approx(summed, abs=1.5)
 
 
 def test_weights_in_bodies_keep_the_backends_bits_and_tables_take_part() -> None:

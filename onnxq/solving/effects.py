@@ -7,7 +7,7 @@ the nearest width.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -20,6 +20,8 @@ from onnxq.scheme import dequantize
 from onnxq.second_moments import Moments
 from onnxq.weight_matrix import as_matrix
 from onnxq.workspace import RoundedWeight, Workspace
+
+SAMPLES = 64  # for moments: widths are compared by them, and more positions of each sample are looked at
 
 Known = Mapping[str, Moments]
 """The moments, by name, of what the layers that have a weight read; a table of embeddings or a recurrent layer has
@@ -85,7 +87,8 @@ def _with_moments(
     """Every weight once all the layers that have it have their moments; those of which none has any come last."""
     waiting = {weight: {name for name, index in weight.readers if _is_layer(nodes[name], index)} for weight in weights}
     known: dict[Weight, dict[str, Moments]] = {weight: {} for weight in weights}
-    for name, moments in collect_moments(workspace, frozenset().union(*waiting.values()), limit):
+    some = replace(workspace, samples=workspace.samples.take(SAMPLES), kept={})
+    for name, moments in collect_moments(some, frozenset().union(*waiting.values()), limit):
         for weight in [one for one, names in waiting.items() if name in names]:
             known[weight][name] = moments
             if known[weight].keys() == waiting[weight]:

@@ -101,8 +101,13 @@ def quantize(
         typer.Option("--per-tensor", help="One scale per weight, not per channel.", rich_help_panel=PLAN),
     ] = False,
     weight_bits: Annotated[
-        int | None,
-        typer.Option(help="2 to 8, stored in 8. [default: the backend's]", rich_help_panel=PLAN),
+        str | None,
+        typer.Option(
+            metavar="BITS",
+            help="2 to 8; 4,first=8,last=8 for others in the first and last layers; budget=4.5 for an average that is "
+            "spent where it helps most (docs/recipes.md). [default: the backend's]",
+            rich_help_panel=PLAN,
+        ),
     ] = None,
     activation_bits: Annotated[
         str | None,
@@ -150,6 +155,7 @@ def quantize(
     from onnxq.planning.activation_bits import read_bits
     from onnxq.preprocess import parse_preprocessing
     from onnxq.recipe import load_recipe
+    from onnxq.solving.widths import read_widths
 
     card = card_of(model)
     written = load_recipe(recipe or (card.recipe_path or card.recipe if card else "default"))
@@ -158,7 +164,7 @@ def quantize(
         samples,
         batch,
         per_tensor,
-        weight_bits,
+        read_widths(weight_bits) if weight_bits is not None else None,
         tuple(exclude or ()),
         tuple(keep_float or ()),
         seed,

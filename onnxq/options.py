@@ -10,6 +10,7 @@ from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChann
 from onnxq.planning.activation_bits import ActivationBits
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
+from onnxq.solving.widths import Bits, Widths
 from onnxq.validation import validated
 
 if TYPE_CHECKING:
@@ -21,9 +22,9 @@ class Options:
     """None and empty mean: as the recipe says.
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
-    weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names;
-    ``keep_float``: operators; ``activation_bits``: 2 to 8, or 16, of what layers read, or by layer as the pass ``plan``
-    has it;
+    weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``activation_bits``: 2 to 8, or 16,
+    of what layers read, or by layer as the pass ``plan`` has it; ``exclude``: regular expressions on node names;
+    ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
@@ -36,7 +37,7 @@ class Options:
     samples: int | None = None
     batch: int | None = None
     per_tensor: bool = False
-    weight_bits: int | None = None
+    weight_bits: Bits | None = None
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     seed: int = 0
@@ -58,10 +59,12 @@ class Options:
         for name in ("exclude", "keep_float"):
             if isinstance(getattr(self, name), str):  # a tuple of its letters, to Python
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
-        if self.weight_bits is not None and not 2 <= self.weight_bits <= 8:
-            raise RecipeError(f"weight_bits: {self.weight_bits} is not 2 to 8 (--weight-bits).")
         if self.activation_bits is not None:
             ActivationBits.of(self.activation_bits)
+        try:
+            Widths.of(self.weight_bits)
+        except RecipeError as error:
+            raise RecipeError(f"weight_{str(error).removesuffix('.')} (--weight-bits).") from error
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with what was asked for in place of its own options."""
@@ -72,7 +75,8 @@ class Options:
         if self.per_tensor:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weight_bits is not None:
-            recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
+            bits = dict(self.weight_bits) if isinstance(self.weight_bits, Mapping) else self.weight_bits
+            recipe = _told(recipe.changed(RoundWeights, bits=bits), bits=Widths.of(bits).usual)
         if self.activation_bits is not None:
             default = ActivationBits.of(self.activation_bits).default
             recipe = _told(recipe.changed(PlanIntegers, activation_bits=self.activation_bits), activation_bits=default)

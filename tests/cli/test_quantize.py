@@ -270,6 +270,27 @@ def test_activation_bits(command: Command, folder: Path, asked: str, found: set[
     assert ("layers that read them in float" in " ".join(done.stdout.split())) == (16 in found)
 
 
+def test_bits_by_layer_and_of_a_budget(command: Command, folder: Path) -> None:
+    for text in ("4,first=8,last=8", "budget=4.5,first=8"):
+        asked = ("--weight-bits", text, "-o", "q.onnx", "--no-build", "--json", "facts.json")
+        done = command("quantize", CARD, *asked)
+        assert done.returncode == 0, done.stderr
+        weights = json.loads((folder / "facts.json").read_text())["backends"]["onnxruntime"]["weights"]
+        bits = [entry["bits"] for entry in weights.values()]
+        kept_bits = [
+            int(np.abs(values.astype(int)).max()).bit_length() + 1 for values in kept(folder / "q.onnx").values()
+        ]
+        assert sorted(kept_bits) == sorted(bits)
+        why = [entry["solved"]["why"] for entry in weights.values()]
+        if text.startswith("4"):
+            assert sorted(bits) == [4] * 21 + [8, 8] and "2 × the bits" not in done.stdout
+            assert sorted(why)[-2:] == ["fixed by 'first'", "fixed by 'last'"]
+            continue
+        assert "of a budget of 4.5 bits 4." in done.stdout.replace("\n", " ")
+        assert len(set(bits)) > 3 and why.count("fixed by 'first'") == 1
+        assert sum(reason.startswith("chosen by the budget, ") for reason in why) == 22
+
+
 def test_what_stays_float_is_16_bit_where_the_engine_takes_it(command: Command, folder: Path) -> None:
     both = ("--backend", "tensorrt", "--backend", "openvino", "--no-build")
     done = command("quantize", CARD, *both, "--float", "fp16", "-o", "q.{backend}.onnx", "--json", "facts.json")

@@ -99,7 +99,7 @@ def watch(
 
     Every shard of the samples is watched by itself, and what is kept of it is merged with what is kept of all before
     it: always in this order, so that sums of floats are the same wherever the shards were watched. ``batch=None``
-    chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done. Of a
+    chooses the batch by the size of one sample's tensors. ``step`` is told how many samples are done. Of a
     ``cluster``, by its scheduler's address, the workers watch; ``tell`` is told what the user should know of them.
     What was ``begun`` is gone on with; ``keep`` is told the total so far after every shard.
     """
@@ -170,7 +170,8 @@ class Watching(Generic[Key]):
         self._waiting = sorted({*waiting, *every(self._reduced.values())})
 
     def batch(self, samples: Samples) -> int:
-        """A batch whose watched tensors weigh little."""
+        """The largest whose watched tensors weigh little. It goes by sizes, not by the clock, so that it is the same
+        every time and everywhere; larger ones take onnxruntime several times the memory, and hardly less time."""
         seen = self._seen(next(iter(samples.batches(1))))
         weight = seen.nbytes + sum(made.bytes for made in self._reduced.values())
         return max(1, min(LARGEST_BATCH, BATCH_BYTES // (weight or 1)))

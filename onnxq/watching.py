@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
-WAITING = 16 * 2**20  # bytes of what was taken out of the model, which are looked at together
+WAITING = 4 * 2**20  # bytes of what was taken out of the model, which are looked at together
 THREADS = 1  # of a session on a cluster: some sums depend on their number, and workers need not have as many
 
 
@@ -181,15 +182,20 @@ class Watching(Generic[Key]):
         found = {key: watcher.begin() for key, watcher in self.watchers.items()}
         later = {key: one for key, one in found.items() if key in self._later}
         now = {key: one for key, one in found.items() if key not in later}
-        waiting: list[Seen] = []
-        for part in batches:
-            seen = self._seen(part)
-            self._show([seen], now)
-            waiting.append(seen.only(self._waiting))
-            if sum(one.nbytes for one in waiting) > WAITING:
-                self._show(joined(waiting), later)
-                waiting = []
-            step(part.start + part.count)
+        with ThreadPoolExecutor(1) as beside:  # the next batches run while these are looked at, in their order
+            looking: Future[None] | None = None
+            waiting: list[Seen] = []
+            for part in batches:
+                seen = self._seen(part)
+                self._show([seen], now)
+                waiting.append(seen.only(self._waiting))
+                if sum(one.nbytes for one in waiting) > WAITING:
+                    if looking is not None:
+                        looking.result()
+                    looking, waiting = beside.submit(self._show, joined(waiting), later), []
+                step(part.start + part.count)
+            if looking is not None:
+                looking.result()
         self._show(joined(waiting), later)
         return {key: accumulator.kept() for key, accumulator in found.items()}
 

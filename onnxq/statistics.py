@@ -119,7 +119,7 @@ class Count:
                 self._tally(thinning.hits(extremes, some, sign), -thinning.each, of_hits, sign)
 
     def _tally(self, values: NDArray[np.float32], each: int, weights: Weights | None, sign: int = 0) -> None:
-        """Count each of the values, [rows, values], so many times, by its weight; of one ``sign`` only, or all."""
+        """Count each of the values, [rows, values], so often, by its weight; those of one ``sign`` only, or all."""
         assert self._counts is not None
         rows = np.ascontiguousarray(values, "<f4")
         buckets = rows.view("<u2")[:, 1::2].astype(np.intp)  # of another type they would be converted bit by bit

@@ -29,6 +29,7 @@ OWN = (
     "planning",
     "ranges",
     "retargeting",
+    "solving",
 )
 FOLDERS = (*OWN, "calibrators", "cli", "models", "passes")
 PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in FOLDERS)}

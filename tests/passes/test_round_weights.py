@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from onnxq.passes import Calibrate, PlanIntegers, RoundWeights
-from onnxq.passes.round_weights import BIAS_LIMIT
 from onnxq.scheme import dequantize
+from onnxq.solving.starts import BIAS_LIMIT
 from onnxq.testing import changes_nothing, normal, parse, workspace
 from onnxq.workspace import Workspace
 

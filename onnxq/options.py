@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
 from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
+from onnxq.planning.activation_bits import ActivationBits
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.solving.widths import Bits, Widths
@@ -21,8 +22,9 @@ class Options:
     """None and empty mean: as the recipe says.
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
-    weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``exclude``: regular expressions on
-    node names; ``keep_float``: operators;
+    weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``activation_bits``: 2 to 8, or 16,
+    of what layers read, or by layer as the pass ``plan`` has it; ``exclude``: regular expressions on node names;
+    ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
@@ -47,6 +49,7 @@ class Options:
     export_ranges: bool = False
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
+    activation_bits: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
@@ -56,6 +59,8 @@ class Options:
         for name in ("exclude", "keep_float"):
             if isinstance(getattr(self, name), str):  # a tuple of its letters, to Python
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
+        if self.activation_bits is not None:
+            ActivationBits.of(self.activation_bits)
         try:
             Widths.of(self.weight_bits)
         except RecipeError as error:
@@ -72,6 +77,9 @@ class Options:
         if self.weight_bits is not None:
             bits = dict(self.weight_bits) if isinstance(self.weight_bits, Mapping) else self.weight_bits
             recipe = _told(recipe.changed(RoundWeights, bits=bits), bits=Widths.of(bits).usual)
+        if self.activation_bits is not None:
+            default = ActivationBits.of(self.activation_bits).default
+            recipe = _told(recipe.changed(PlanIntegers, activation_bits=self.activation_bits), activation_bits=default)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(
@@ -86,7 +94,7 @@ class Options:
 
 
 def _told(recipe: Recipe, **options: object) -> Recipe:
-    """What weights will be like is told to the passes, if any, that weigh activations against them."""
+    """What weights and activations will be like is told to the passes, if any, that weigh them against each other."""
     for kind in (EqualizeChannels, BalanceActivations):
         known = {name: value for name, value in options.items() if name in kind.__dataclass_fields__}
         if known and any(isinstance(step, kind) for step in recipe.passes):

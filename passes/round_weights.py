@@ -36,7 +36,7 @@ class RoundWeights:
 
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, object] | None = None
     per_channel: bool = True
-    solver: Choice = "coordinate_descent"
+    solver: Choice = "nearest"
     samples: int | None = None
     name: ClassVar[str] = "round_weights"
 

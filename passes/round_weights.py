@@ -16,7 +16,7 @@ import numpy as np
 from onnxq.errors import RecipeError
 from onnxq.plan import Weight
 from onnxq.scheme import same_grid
-from onnxq.solving import Choice, Nearest, Solver, chosen
+from onnxq.solving import Choice, CoordinateDescent, Gptq, Mse, Nearest, Solver, chosen
 from onnxq.solving.allocation import bits_of
 from onnxq.solving.budget import require_highs
 from onnxq.solving.effects import Known
@@ -26,6 +26,8 @@ from onnxq.solving.starts import Starts
 from onnxq.solving.tried import tried
 from onnxq.solving.widths import Width, Widths
 from onnxq.workspace import RoundedWeight, Workspace
+
+QUICK = (Mse, Gptq, CoordinateDescent)  # solvers that can be asked for every width of every layer
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,13 @@ class RoundWeights:
 
 
 def _tried(starts: Starts, solver: Solver, weight: Weight, bits: int, known: Known) -> RoundedWeight:
-    """A weight with so many bits, for the split of a budget."""
+    """A weight with so many bits, for the split of a budget: as the solver chooses it, or a quicker one."""
     start = starts(weight, bits)
     if isinstance(solver, Nearest) or len(known) != 1:
         return start.rounded
     ((name, moments),) = known.items()
-    return starts.kept(tried(starts.nodes[name], start.rounded, start.floor, moments, solver))
+    quick = solver if isinstance(solver, QUICK) else CoordinateDescent()
+    return starts.kept(tried(starts.nodes[name], start.rounded, start.floor, moments, quick))
 
 
 def _layer(weight: Weight, width: Width) -> SolvedLayer:

@@ -5,18 +5,19 @@ from onnxq.inputs import batch_axis
 from onnxq.samples import Samples
 
 LARGE_BYTES = 2**18  # a sample from which on they are run one by one
-FEEDS_BYTES = 32 * 2**20  # of samples that are held; further ones are left out
+HELD_BYTES = 32 * 2**20  # of samples; further ones are left out
 FEWEST = 4  # batches that are held, however large they are
 PARTS = 8  # batches there are at least, if there are as many samples
 
 
-def few(samples: Samples, count: int, size: int) -> list[Batch]:
-    """About ``count`` samples, ``size`` at a time; their number and the batches depend on the samples alone."""
+def few(samples: Samples, count: int, size: int, limit: int = HELD_BYTES) -> list[Batch]:
+    """About ``count`` samples, ``size`` at a time, of at most ``limit`` bytes; what they are depends on the samples
+    alone."""
     taken = samples.take(max(count, FEWEST * (batch_axis(samples.inputs).fixed or 1)))
     small = _bytes(next(iter(taken.batches(1)))) < LARGE_BYTES
     found: list[Batch] = []
     for batch in taken.batches(min(size if small else 1, max(1, (taken.count or count) // PARTS))):
-        if len(found) >= FEWEST and sum(map(_bytes, found)) + _bytes(batch) > FEEDS_BYTES:
+        if len(found) >= FEWEST and sum(map(_bytes, found)) + _bytes(batch) > limit:
             break
         found.append(batch)
     return found

@@ -136,6 +136,7 @@ def test_four_bits_a_weight_hurt_less_where_they_are_solved(card: str, least: fl
         result = quantize(load_card(card), recipe=recipe, options=Options(weight_bits=4, per_tensor=True))
         found.append(result["onnxruntime"].judged)
     nearest, solved = found
+    assert nearest is not None and nearest.scores is not None and solved is not None
     assert nearest.scores.graph <= nearest.scores.fp32 - least
     assert nearest.graph[0].sqnr_db < judged(card)["onnxruntime"].judged.graph[0].sqnr_db - 6  # type: ignore[union-attr]
     assert solved.graph[0].sqnr_db > nearest.graph[0].sqnr_db + 3

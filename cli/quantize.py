@@ -102,7 +102,22 @@ def quantize(
     ] = False,
     weight_bits: Annotated[
         int | None,
-        typer.Option(help="2 to 8, stored in 8. [default: the backend's]", rich_help_panel=PLAN),
+        typer.Option(help="2 to 8. [default: the backend's]", rich_help_panel=PLAN),
+    ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            help="A scale for so many rows of weights, 16 to 256, where the layer computes in float.",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    pack: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of up to 4 bits take no more in the file: auto (where the engine runs their layers all the "
+            "same), always, never. [default: auto]",
+            rich_help_panel=PLAN,
+        ),
     ] = None,
     exclude: Exclude = None,
     keep_float: KeepFloat = None,
@@ -150,6 +165,8 @@ def quantize(
         batch,
         per_tensor,
         weight_bits,
+        block_size,
+        pack,
         tuple(exclude or ()),
         tuple(keep_float or ()),
         seed,

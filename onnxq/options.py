@@ -5,7 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
-from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
+from onnxq.passes import (
+    BalanceActivations,
+    Calibrate,
+    CastFloat,
+    EqualizeChannels,
+    InsertQdq,
+    PlanIntegers,
+    RoundWeights,
+)
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.validation import validated
@@ -19,7 +27,9 @@ class Options:
     """None and empty mean: as the recipe says.
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
-    weight; ``weight_bits``: 2 to 8; ``exclude``: regular expressions on node names;
+    weight; ``weight_bits``: 2 to 8; ``block_size``: how many rows of a weight may share a scale where its layer
+    computes in float; ``pack``: whether weights of up to 4 bits are packed in the file, ``auto``, ``always`` or
+    ``never``; ``exclude``: regular expressions on node names;
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
@@ -34,6 +44,8 @@ class Options:
     batch: int | None = None
     per_tensor: bool = False
     weight_bits: int | None = None
+    block_size: int | None = None
+    pack: str | None = None
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     seed: int = 0
@@ -67,6 +79,10 @@ class Options:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weight_bits is not None:
             recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
+        if self.block_size is not None:
+            recipe = _changed(recipe, RoundWeights, "--block-size", block_size=self.block_size)
+        if self.pack is not None:
+            recipe = _changed(recipe, InsertQdq, "--pack", packed=self.pack)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(
@@ -78,6 +94,12 @@ class Options:
             others = tuple(step for step in recipe.passes if not isinstance(step, CastFloat))
             recipe = replace(recipe, passes=(*others, validated(CastFloat, {"to": self.float_type}, "--float")))
         return recipe
+
+
+def _changed(recipe: Recipe, kind: type[RoundWeights] | type[InsertQdq], said: str, **options: object) -> Recipe:
+    """As ``Recipe.changed``, of options that have to be looked at first."""
+    validated(kind, options, said)
+    return recipe.changed(kind, **options)
 
 
 def _told(recipe: Recipe, **options: object) -> Recipe:

@@ -1,7 +1,7 @@
 """Integers for reals: ``q = clip(round(x / scale) + zero_point)`` and ``x ≈ (q - zero_point) * scale``.
 
 White paper (arXiv 2106.08295), eq. 4 to 7. Rounding is half to even, as ONNX QuantizeLinear does.
-A logarithmic grid has another formula: see ``logarithmic.py``.
+A logarithmic grid has another formula: see ``logarithmic.py``. Blocks are those of ONNX DequantizeLinear 21.
 """
 
 from dataclasses import dataclass, replace
@@ -30,8 +30,11 @@ class Steps(Enum):
 class Scheme:
     """A choice of integer grid; ``axis=None`` is one grid per tensor.
 
-    A grid of fewer than 8 bits is stored in 8, one of more in 16. A symmetric grid has zero point 0 and leaves the
-    lowest signed integer unused, so that a value and its negative are both on it.
+    A ``block`` other than 0 is how many neighbours along ``axis`` share a scale, at every place of the other axes; the
+    last block is shorter where it does not divide the axis.
+
+    A grid of fewer than 8 bits is held in 8 (a file may pack it, see ``packing.py``), one of more in 16. A symmetric
+    grid has zero point 0 and leaves the lowest signed integer unused, so that a value and its negative are both on it.
     """
 
     signed: bool
@@ -39,6 +42,7 @@ class Scheme:
     bits: int = 8
     axis: int | None = None
     steps: Steps = Steps.EVEN
+    block: int = 0
 
     @property
     def dtype(self) -> np.dtype[np.integer]:
@@ -62,6 +66,7 @@ class Scheme:
     def __str__(self) -> str:
         kind = "symmetric" if self.symmetric else "asymmetric"
         where = "per tensor" if self.axis is None else f"per channel (axis {self.axis})"
+        where = f"blocks of {self.block} (axis {self.axis})" if self.block else where
         steps = "" if self.steps is Steps.EVEN else f" {self.steps.name.lower().replace('_', ' ')}"
         return f"{'i' if self.signed else 'u'}{self.bits} {kind}{steps} {where}"
 
@@ -105,7 +110,8 @@ class ActivationSchemes:
 
 @dataclass(frozen=True)
 class QParams:
-    """``scale`` float32 and ``zero_point`` of the scheme's dtype: scalars, or one per channel."""
+    """``scale`` float32 and ``zero_point`` of the scheme's dtype: scalars, or one per channel; of a grid in blocks both
+    have the shape of the tensor, but for ``axis``, which counts the blocks."""
 
     scheme: Scheme
     scale: NDArray[np.float32]
@@ -167,7 +173,7 @@ def _positive(scale: Floats) -> NDArray[np.float32]:
 
 def quantize(values: Floats, params: QParams) -> Integers:
     """The nearest integers of the grid, clipped to it; same shape as ``values``."""
-    scale, zero = _aligned(params, values.ndim)
+    scale, zero = _aligned(params, values.shape)
     scheme = params.scheme
     if scheme.steps is Steps.LOGARITHMIC:
         return logarithmic.codes(values, scale)
@@ -177,16 +183,19 @@ def quantize(values: Floats, params: QParams) -> Integers:
 
 def dequantize(integers: Integers, params: QParams) -> NDArray[np.float32]:
     """The reals the integers stand for, float32."""
-    scale, zero = _aligned(params, integers.ndim)
+    scale, zero = _aligned(params, integers.shape)
     if params.scheme.steps is Steps.LOGARITHMIC:
         return logarithmic.values(integers, scale)
     return ((integers.astype(np.float32) - zero) * scale).astype(np.float32)
 
 
-def _aligned(params: QParams, rank: int) -> tuple[Floats, Floats]:
-    zero = params.zero_point.astype(np.float32)
-    if params.scheme.axis is None:
+def _aligned(params: QParams, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    zero, axis = params.zero_point.astype(np.float32), params.scheme.axis
+    if axis is None:
         return params.scale, zero
-    shape = [1] * rank
-    shape[params.scheme.axis] = -1
-    return params.scale.reshape(shape), zero.reshape(shape)
+    if params.scheme.block:
+        inside = np.arange(shape[axis]) // params.scheme.block
+        return params.scale.take(inside, axis), zero.take(inside, axis)
+    spread = [1] * len(shape)
+    spread[axis] = -1
+    return params.scale.reshape(spread), zero.reshape(spread)

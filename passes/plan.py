@@ -13,13 +13,15 @@ from onnxq.workspace import Workspace
 
 @dataclass(frozen=True)
 class PlanIntegers:
-    """``exclude``: regular expressions searched in node names; ``keep_float``: operator types.
+    """``exclude``: regular expressions searched in node names; ``keep_float``: operator types; without ``activations``
+    weights alone are stored as integers, and every layer computes in float.
 
     Raises ModelError if nothing is left to quantize.
     """
 
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
+    activations: bool = True
     name: ClassVar[str] = "plan"
 
     def __post_init__(self) -> None:
@@ -31,7 +33,7 @@ class PlanIntegers:
 
     def __call__(self, workspace: Workspace) -> bool:
         self._warn_of_idle_wishes(workspace)
-        plan = place(workspace.graph, workspace.backend, Wishes(self.exclude, self.keep_float))
+        plan = place(workspace.graph, workspace.backend, Wishes(self.exclude, self.keep_float, self.activations))
         if not plan.weights:
             raise ModelError(nothing_to_quantize(workspace, plan))
         changed = plan != workspace.plan

@@ -15,6 +15,7 @@ from onnxq.outside import outsiders
 from onnxq.plan import Weight
 from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
 from onnxq.scratch import spilled
+from onnxq.weight_forms import in_blocks
 from onnxq.workspace import RoundedWeight, Workspace
 
 BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
@@ -22,11 +23,13 @@ BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
 
 @dataclass(frozen=True)
 class RoundWeights:
-    """``bits`` 2 to 8, stored in 8, and None as the backend has it; ``per_channel``: one scale per output channel where
-    the backend has that, or one per weight."""
+    """``bits`` 2 to 8, and None as the backend has it; ``per_channel``: one scale per output channel where
+    the backend has that, or one per weight; ``block_size``: one for so many rows of a weight (at most) whose MatMul or
+    Gemm computes in float."""
 
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
+    block_size: Literal[16, 32, 64, 128, 256] | None = None
     name: ClassVar[str] = "round_weights"
 
     def __call__(self, workspace: Workspace) -> bool:
@@ -36,7 +39,7 @@ class RoundWeights:
         large = bool(outsiders(workspace.source))  # too large for memory, and its integers are a quarter of it
         for weight in workspace.plan.weights:
             values = np.asarray(held(tensors[weight.tensor]), np.float32)
-            scheme = self._scheme(weight.scheme)
+            scheme = self._in_blocks(self._scheme(weight.scheme), weight, nodes, workspace)
             found = reach(values, scheme)
             wide = _widened(found, scheme, _bias_floor(weight, nodes, workspace))
             if np.any(wide.high - wide.low > found.high - found.low):
@@ -53,6 +56,14 @@ class RoundWeights:
         if wanted.steps is Steps.LOGARITHMIC and bits != wanted.bits:
             raise RecipeError(f"bits: {bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
         return replace(wanted, bits=bits, axis=wanted.axis if self.per_channel else None)
+
+    def _in_blocks(self, scheme: Scheme, weight: Weight, nodes: Mapping[str, gs.Node], workspace: Workspace) -> Scheme:
+        if self.block_size is None:
+            return scheme
+        found, reason = in_blocks(scheme, self.block_size, weight, nodes, workspace.plan, workspace.backend)
+        if reason:
+            workspace.ledger.add("declined", self.name, weight.tensor, reason)
+        return found
 
 
 def same(some: Mapping[Weight, RoundedWeight], others: Mapping[Weight, RoundedWeight]) -> bool:

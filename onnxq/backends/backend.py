@@ -74,6 +74,32 @@ class LeastSize:
     vector: int = 0
 
 
+_I8 = Scheme(signed=True, symmetric=True)
+
+
+@dataclass(frozen=True)
+class LowBits:
+    """How the engine takes weights of 2 and 4 bits that are packed in the file.
+
+    ``types``: ONNX's names of those it knows;
+    ``casts``: it computes a Cast of them to 8 bits when it loads the model, so that layers whose file is packed still
+    run in integers, and constants of layers in float still become floats once;
+    ``grid``: of the weight of a MatMul or Gemm that computes in float and reads them packed, but for bits and axis;
+    ``channels``: it reads those packed with a scale for every output channel, too;
+    ``blocks``: how many rows of such a weight may share a scale, at the bits that may have blocks;
+    ``ragged``: the last of the blocks may be shorter;
+    ``several``: there must be more than one.
+    """
+
+    types: frozenset[str] = frozenset()
+    casts: bool = False
+    grid: Scheme = _I8
+    channels: bool = True
+    blocks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    ragged: bool = False
+    several: bool = False
+
+
 @dataclass(frozen=True)
 class Backend:
     """``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
@@ -97,6 +123,7 @@ class Backend:
     ``stores``: which inputs of operators that compute in float are stored as integers; ``stores_inside``: the same in
     bodies of If, Loop and Scan, whose linear layers compute in float too;
     ``fuses_min``: a Min by a vector behind a ReLU costs nothing;
+    ``low_bits``: how it takes weights of fewer than 8 bits;
     ``side_file``: what the target's tools want beside the float model, if that is what they take;
     ``lints``: rules on what the engine refuses, runs in float or computes wrongly, for any quantized graph."""
 
@@ -127,6 +154,7 @@ class Backend:
     extra: str = ""
     opens_shapes: bool = True
     saturates: Callable[[], bool] | None = None
+    low_bits: LowBits = LowBits()
     side_file: SideFile | None = None
     lints: tuple[Lint, ...] = ()
 

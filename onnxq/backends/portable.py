@@ -52,6 +52,7 @@ BACKEND = replace(
     modules=("openvino",),
     extra="openvino",
     quantized_before=openvino.MAXIMA,
+    low_bits=openvino.BACKEND.low_bits,  # the stricter of the two
     lowering=(*onnxruntime.BACKEND.lowering, KeepAxes()),
     build=_build,
     lints=(*onnxruntime.BACKEND.lints, *openvino.BACKEND.lints),

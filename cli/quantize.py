@@ -119,6 +119,15 @@ def quantize(
             rich_help_panel=PLAN,
         ),
     ] = None,
+    weights_only: Annotated[
+        bool,
+        typer.Option(
+            "--weights-only",
+            help="Store weights as integers, of 4 bits in blocks of 32 rows where nothing else is asked for, and "
+            "compute in float. Needs no --data.",
+            rich_help_panel=PLAN,
+        ),
+    ] = False,
     exclude: Exclude = None,
     keep_float: KeepFloat = None,
     float_type: FloatType = None,
@@ -167,6 +176,7 @@ def quantize(
         weight_bits,
         block_size,
         pack,
+        weights_only,
         tuple(exclude or ()),
         tuple(keep_float or ()),
         seed,

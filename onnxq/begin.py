@@ -14,7 +14,7 @@ from onnxq.measured_file import load_measured
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
-from onnxq.passes import CastFloat
+from onnxq.passes import CastFloat, CorrectBias, PlanIntegers
 from onnxq.proof import Proof
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.record import Record
@@ -31,6 +31,14 @@ def written_recipe(recipe: str | Path | Mapping[str, object] | Recipe | None, op
     return options.applied(load_recipe(recipe or "default"))
 
 
+def unsampled(recipe: Recipe) -> tuple[Recipe, Data | None]:
+    """The recipe as it can be run without samples, and numbers to try the graph on, where no activation becomes
+    integer: without what is measured on samples."""
+    if not any(isinstance(step, PlanIntegers) and not step.activations for step in recipe.passes):
+        return recipe, None
+    return replace(recipe, passes=tuple(s for s in recipe.passes if not isinstance(s, CorrectBias))), "random"
+
+
 def begin(
     model: ModelLike,
     samples: Data | None,
@@ -43,7 +51,10 @@ def begin(
 ) -> Beginning:
     """What the ``recipe`` begins with. Whatever the user can mend is said now."""
     if samples is None:
-        raise DataError("no calibration data. Give --data FILE (samples=), or a model card; `random` is a smoke test.")
+        raise DataError(
+            "no calibration data. Give --data FILE (samples=), or a model card; `random` is a smoke test. Weights "
+            "alone need none: --weights-only."
+        )
     asked = backends_of(backend or recipe.backends or "onnxruntime")
     backends = [reduced(entry, options.reduce_range) for entry in asked]
     refuse_floats(recipe, backends)

@@ -29,7 +29,8 @@ class Options:
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8; ``block_size``: how many rows of a weight may share a scale where its layer
     computes in float; ``pack``: whether weights of up to 4 bits are packed in the file, ``auto``, ``always`` or
-    ``never``; ``exclude``: regular expressions on node names;
+    ``never``; ``weights_only``: no activation becomes integer, and weights have 4 bits in blocks of 32 rows unless it
+    is said otherwise; ``exclude``: regular expressions on node names;
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
@@ -46,6 +47,7 @@ class Options:
     weight_bits: int | None = None
     block_size: int | None = None
     pack: str | None = None
+    weights_only: bool = False
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     seed: int = 0
@@ -77,7 +79,9 @@ class Options:
             recipe = recipe.changed(Calibrate, ranges=str(self.ranges))
         if self.per_tensor:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
-        if self.weight_bits is not None:
+        if self.weights_only:
+            recipe = _of_weights_only(recipe, self)
+        elif self.weight_bits is not None:
             recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
         if self.block_size is not None:
             recipe = _changed(recipe, RoundWeights, "--block-size", block_size=self.block_size)
@@ -94,6 +98,14 @@ class Options:
             others = tuple(step for step in recipe.passes if not isinstance(step, CastFloat))
             recipe = replace(recipe, passes=(*others, validated(CastFloat, {"to": self.float_type}, "--float")))
         return recipe
+
+
+def _of_weights_only(recipe: Recipe, options: Options) -> Recipe:
+    """The recipe without what serves activations alone, and with weights of few bits in blocks."""
+    kept = tuple(step for step in recipe.passes if not isinstance(step, BalanceActivations | EqualizeChannels))
+    recipe = replace(recipe, passes=kept).changed(PlanIntegers, activations=False)
+    bits = options.weight_bits or 4
+    return recipe.changed(RoundWeights, bits=bits, block_size=32 if bits <= 4 else None)
 
 
 def _changed(recipe: Recipe, kind: type[RoundWeights] | type[InsertQdq], said: str, **options: object) -> Recipe:

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from numpy.typing import NDArray
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
+from onnxq.graph import producer
 from onnxq.scheme import Integers, Scheme
 
 PACKED: dict[int, int] = {
@@ -49,6 +50,13 @@ def type_name(packed: int) -> str:
 def packed_constant(name: str, integers: Integers, packed: int) -> gs.Constant:
     """A constant of a packed type, whose ``values`` stay 8-bit integers."""
     return gs.Constant(name, np.asarray(integers), export_dtype=packed)
+
+
+def packed_behind(tensor: gs.Tensor) -> gs.Tensor:
+    """The packed constant that a Cast makes ``tensor`` of, or else the tensor itself."""
+    maker = producer(tensor)
+    unpacks = maker is not None and maker.op == "Cast" and getattr(maker.inputs[0], "export_dtype", None) in PACKED
+    return maker.inputs[0] if maker is not None and unpacks else tensor
 
 
 def pack(name: str, integers: NDArray[Any], packed: int) -> onnx.TensorProto:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -63,6 +64,15 @@ def _int8_layers(entry: BackendResult) -> Text | None:
     if built is None:
         return None
     return Text(f"{built.int8_nodes} of {built.nodes}", _good(built.int8_nodes == built.nodes))
+
+
+def _stored_integers(entry: BackendResult) -> Text | None:
+    """Layers that compute in float with weights that the engine keeps as integers."""
+    layers = entry.built.reading.layers if entry.built is not None else ()
+    counts = Counter(layer.precision for layer in layers if layer.precision.endswith(" weights"))
+    if not counts:
+        return None
+    return Text(", ".join(f"{count} of {len(layers)} with {kind}" for kind, count in sorted(counts.items())))
 
 
 def _int8_macs(entry: BackendResult) -> Text | None:
@@ -132,6 +142,7 @@ ROWS: dict[str, Callable[[BackendResult], Text | None]] = {
     "weights kept": _kept("weights"),
     "layers in INT8": _int8_layers,
     "MACs in INT8": _int8_macs,
+    "layers in float": _stored_integers,
     "conversions": _conversions,
     "graph vs FP32": _sqnr("graph"),
     "engine vs FP32": _sqnr("engine"),

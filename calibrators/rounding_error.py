@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.nonlinear import Function
-from onnxq.scheme import Range, Scheme, dequantize, qparams, quantize
+from onnxq.scheme import QParams, Range, Scheme, Steps, dequantize, qparams, quantize
 
 Floats = NDArray[np.float64]
 NUDGE = 1e-4  # of a value: the width of the difference that its slope is taken from
@@ -38,6 +38,19 @@ def bucket_ends(values: Floats) -> tuple[Floats, Floats]:
 def itself(x: Floats) -> Floats:
     """No function at all."""
     return x
+
+
+def _on_grid(values: Floats, params: QParams) -> Floats:
+    """What the grid of each range makes of the values, [ranges, values]: on an even one, without making integers."""
+    scheme = params.scheme
+    if scheme.steps is Steps.LOGARITHMIC:
+        return dequantize(quantize(values[None], params), params).astype(np.float64)
+    scale, zero = params.scale.astype(np.float64)[:, None], params.zero_point.astype(np.float64)[:, None]
+    found = values * (1 / scale)
+    np.rint(found, out=found)
+    np.maximum(found, scheme.lowest - zero, out=found)
+    np.minimum(found, scheme.highest - zero, out=found)
+    return np.multiply(found, scale, out=found)
 
 
 @dataclass(frozen=True)
@@ -88,9 +101,10 @@ class RoundingError:
 
     def measured(self, low: Floats, high: Floats, scheme: Scheme) -> Floats:
         """Of the histogram itself, on the grid of each range, [ranges]."""
-        params = qparams(scheme.along(0), Range(low, high))
-        rounded = dequantize(quantize(self.values[None], params), params).astype(np.float64)
-        return np.asarray(np.abs(self.function(rounded) - self.made) ** self.p @ self.counts)
+        error = self.function(_on_grid(self.values, qparams(scheme.along(0), Range(low, high))))
+        error -= self.made
+        np.abs(error, out=error)
+        return np.asarray(np.power(error, self.p, out=error) @ self.counts)
 
     def spread(self, step: float, full: Range) -> "RoundingError":
         """The same with the values of every bucket spread over it, within the extremes, to tell ranges apart whose

@@ -14,7 +14,7 @@ from onnxq.measured_file import load_measured
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
-from onnxq.passes import CastFloat, CorrectBias, PlanIntegers
+from onnxq.passes import CastFloat, CorrectBias, PlanIntegers, RoundWeights
 from onnxq.proof import Proof
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.record import Record
@@ -36,7 +36,9 @@ def unsampled(recipe: Recipe) -> tuple[Recipe, Data | None]:
     integer: without what is measured on samples."""
     if not any(isinstance(step, PlanIntegers) and not step.activations for step in recipe.passes):
         return recipe, None
-    return replace(recipe, passes=tuple(s for s in recipe.passes if not isinstance(s, CorrectBias))), "random"
+    kept = tuple(step for step in recipe.passes if not isinstance(step, CorrectBias))
+    nearest = (replace(step, solver="nearest") if isinstance(step, RoundWeights) else step for step in kept)
+    return replace(recipe, passes=tuple(nearest)), "random"
 
 
 def begin(

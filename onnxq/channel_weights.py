@@ -21,7 +21,7 @@ from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, is_output, layout, readers
 from onnxq.plan import Edge
 
-FINE = 2**24 - 1  # the largest weight: of 2^39 values the sums still fit 64 bits
+FINE = 2**22 - 1  # the largest weight: of 2^41 values the sums still fit 64 bits
 COARSE = 2**10 - 1  # where it tells all channels apart: counts that it multiplies still fit 32 bits
 
 

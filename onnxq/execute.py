@@ -7,6 +7,7 @@ import onnx
 
 from onnxq.errors import ModelError
 from onnxq.inputs import Array
+from onnxq.lean import Lean
 from onnxq.outside import loadable
 from onnxq.samples import Batch
 
@@ -14,7 +15,7 @@ from onnxq.samples import Batch
 class Session:
     """A model in onnxruntime on the CPU. ``optimize=False`` computes it node by node, as it is written."""
 
-    def __init__(self, model: onnx.ModelProto, *, optimize: bool = True, threads: int | None = None) -> None:
+    def __init__(self, model: onnx.ModelProto | Lean, *, optimize: bool = True, threads: int | None = None) -> None:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
@@ -24,13 +25,16 @@ class Session:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         level = ort.GraphOptimizationLevel
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
-        self.outputs = [output.name for output in model.graph.output]
-        content, entries = loadable(model)
+        self._lean = lean = model if isinstance(model, Lean) else Lean.of(model)  # kept: kernels read its weights
+        self.outputs = [output.name for output in lean.model.graph.output]
+        content, entries = loadable(lean.model)
         for name, value in entries.items():
             options.add_session_config_entry(name, value)
         if entries:
             # Kernels would pack copies of the weights that are mapped: of 2.4 GB, that takes 12 s and as much memory.
             options.add_session_config_entry("session.disable_prepacking", "1")
+        values = [ort.OrtValue.ortvalue_from_numpy(weight) for weight in lean.weights.values()]
+        options.add_external_initializers(list(lean.weights), values)
         try:
             self._session: Any = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except refusals() as error:

@@ -1,11 +1,14 @@
 """Constants of a graph whose numbers stay in files: looked at through a map of the file, and written as references."""
 
+from typing import Any
+
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from onnxq import outside
-from onnxq.outside import is_outside, mapped, place, reference
+from onnxq.outside import Place, is_outside, mapped, place, reference
 from onnxq.scratch import spilled
 
 
@@ -27,7 +30,7 @@ def map_constants(graph: gs.Graph) -> None:
 def rest_constants(graph: gs.Graph) -> None:
     """Before a graph is exported: if it is too large for one message, or some of its constants lie outside, then all
     large ones are to be references, and new ones go to files."""
-    large = [tensor for tensor in _constants(graph) if tensor._values.nbytes >= outside.SMALL and _plain(tensor)]
+    large = _large(graph)
     if not any(_mapped(tensor) for tensor in large) and sum(t._values.nbytes for t in large) <= outside.LIMIT:
         return
     for tensor in large:
@@ -36,8 +39,27 @@ def rest_constants(graph: gs.Graph) -> None:
         values = tensor.values
         at = place(values) or place(spilled(values))
         assert at is not None  # what was spilled is in a file
-        dtype = onnx.helper.np_dtype_to_tensor_dtype(values.dtype)
-        tensor.values, tensor.data_location = MappedValues(reference(tensor.name, dtype, values.shape, at)), None
+        _refer(tensor, at)
+
+
+def set_aside(graph: gs.Graph, at: Place) -> dict[str, NDArray[Any]]:
+    """The large constants of a graph that are in memory, by name; in it references to ``at`` stand for them."""
+    found = {}
+    for tensor in _large(graph):
+        if not isinstance(tensor._values, MappedValues) and tensor.values.dtype.isbuiltin == 1:
+            found[tensor.name] = tensor.values
+            _refer(tensor, at)
+    return found
+
+
+def _large(graph: gs.Graph) -> list[gs.Constant]:
+    return [tensor for tensor in _constants(graph) if tensor._values.nbytes >= outside.SMALL and _plain(tensor)]
+
+
+def _refer(tensor: gs.Constant, at: Place) -> None:
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(tensor.values.dtype)
+    proto = reference(tensor.name, dtype, tensor.values.shape, at)
+    tensor.values, tensor.data_location = MappedValues(proto), None
 
 
 def _constants(graph: gs.Graph) -> list[gs.Constant]:

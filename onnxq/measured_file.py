@@ -20,7 +20,7 @@ from onnxq.measured import Known, Measured
 from onnxq.sample_extremes import LATEST, SampleExtremes
 from onnxq.statistics import BUCKETS, TensorStatistics
 
-FORMAT = 1
+FORMAT = 2
 Arrays = dict[str, NDArray[Any]]
 KINDS = {  # of the arrays beside "facts": dtype, rank
     "samples": ("<u8", 1),

@@ -201,6 +201,11 @@ def graphsurgeon_hushed() -> Iterator[None]:
 def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     """The graph as a model, with the metadata of the model it came from; constants of packed types are packed."""
     rest_constants(graph)
+    return exported(graph, like)
+
+
+def exported(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
+    """The same, with all constants where they are."""
     with graphsurgeon_hushed(), packed_constants(graph):
         proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     copy_envelope(like, proto)

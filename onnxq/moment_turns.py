@@ -50,7 +50,7 @@ def second_moments(
     if not any(entry is node for entry in graph.nodes):
         raise Declined("it stands in the body of an If, Loop or Scan")
     while True:
-        blocks = _blocks(columns, block)
+        blocks = blocks_of(columns, block)
         found = SecondMoments(read.name, columns, -(-DENSITY * max(blocks) // samples), blocks)
         if _bytes([found]) <= limit:
             return found
@@ -61,7 +61,7 @@ def second_moments(
         block = max(blocks) // 2
 
 
-def _blocks(columns: Columns, block: int) -> tuple[int, ...]:
+def blocks_of(columns: Columns, block: int) -> tuple[int, ...]:
     """Sizes of blocks of alike many channels, at most ``block`` columns each, or one channel."""
     channels = columns.size // columns.together
     count = min(-(-columns.size // max(block, 1)), channels)
@@ -102,7 +102,7 @@ def collect_moments(
     order, count = turns(wanted, limit), workspace.samples.count
     for done, names in enumerate(order):
         found = watch(
-            workspace.model(),
+            workspace.lean(),
             {watcher: watcher for watcher in {wanted[name] for name in names}},
             workspace.samples,
             batch=workspace.batch,

@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 LIMIT = 2**31 - 1  # bytes of a protobuf message
+BESIDE = "beside"  # where the numbers of a tensor are that are handed over in memory, see ``lean.py``
 SMALL = 2**16  # bytes of a tensor that is always in the model
 
 
@@ -89,7 +90,7 @@ def place(array: NDArray[Any]) -> Place | None:
 
 def loadable(model: onnx.ModelProto) -> tuple[bytes, Mapping[str, str]]:
     """The model as onnxruntime takes it, and the entries of its configuration that let it map what lies outside."""
-    found = outsiders(model)
+    found = [tensor for tensor in outsiders(model) if entries(tensor)["location"] != BESIDE]
     if not found:
         return model.SerializeToString(), {}
     copy = onnx.ModelProto()
@@ -97,7 +98,7 @@ def loadable(model: onnx.ModelProto) -> tuple[bytes, Mapping[str, str]]:
     folder = os.path.commonpath([Path(entries(tensor)["location"]).parent for tensor in found])
     for tensor in outsiders(copy):
         for entry in tensor.external_data:
-            if entry.key == "location":  # onnxruntime refuses absolute ones
+            if entry.key == "location" and entry.value != BESIDE:  # onnxruntime refuses absolute ones
                 entry.value = os.path.relpath(entry.value, folder)
     return copy.SerializeToString(), {"session.model_external_initializers_file_folder_path": folder}
 

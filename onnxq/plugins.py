@@ -1,5 +1,5 @@
-"""Backends, passes and calibrators that are not onnxq's own: those that installed packages offer, by the entry points
-in their metadata, and those that a user names as ``module:Class``.
+"""Backends, passes, calibrators and solvers that are not onnxq's own: those that installed packages offer, by the entry
+points in their metadata, and those that a user names as ``module:Class``.
 
     [project.entry-points."onnxq.backends"]
     my_npu = "my_package.my_npu:BACKEND"
@@ -15,13 +15,14 @@ from typing import Literal, TypeVar
 
 from onnxq.errors import RecipeError
 
-Kind = Literal["backend", "pass", "calibrator"]
+Kind = Literal["backend", "pass", "calibrator", "solver"]
 T = TypeVar("T")
 
 GROUPS: dict[Kind, str] = {
     "backend": "onnxq.backends",
     "pass": "onnxq.passes",
     "calibrator": "onnxq.calibrators",
+    "solver": "onnxq.solvers",
 }
 
 

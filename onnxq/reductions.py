@@ -13,23 +13,33 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnxq.lean import Lean
 from onnxq.normalise import opset
-from onnxq.outside import numbers
-from onnxq.statistics import Reduced, every_nth, is_image, lattice
+from onnxq.thinning import Reduced, every_nth, is_image, lattice
 
 LEAST = 2**12  # numbers of a sample: of a smaller tensor all are taken out, which costs less than three more nodes
 MAKERS = ("Div", "Sqrt", "Log", "Pow", "Mod", "Asin", "Acos", "Acosh", "Atanh", "Reciprocal")  # of NaN from numbers
 BODIES = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
 HUGE = 1e15  # products of larger numbers may become infinite, and their sums NaN
+BLOCK = 16  # channels that onnxruntime keeps together; such images it also joins so
 Floats = NDArray[np.float32]
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some columns of an output; all of them without an ``end``."""
+
+    output: str
+    begin: int = 0
+    end: int | None = None
 
 
 @dataclass(frozen=True)
 class Outputs:
     """The outputs of a model that make a ``Reduced``, by what they are in it; ``shape``: of a row of the tensor."""
 
-    names: Mapping[str, str]
+    parts: Mapping[str, Part]
     shape: Shape
 
     @property
@@ -37,9 +47,11 @@ class Outputs:
         """Of a row of the tensor itself."""
         return 4 * math.prod(self.shape)
 
-    def of(self, seen: Mapping[str, Floats]) -> Reduced:
-        parts = {field: seen[name].reshape(len(seen[name]), -1) for field, name in self.names.items()}
-        return Reduced(self.shape, **parts)
+    def of(self, seen: Mapping[str, Any]) -> Reduced:
+        rows = {field: seen[part.output].reshape(len(seen[part.output]), -1) for field, part in self.parts.items()}
+        return Reduced(
+            self.shape, **{field: rows[field][:, part.begin : part.end] for field, part in self.parts.items()}
+        )
 
 
 class Wanted(Protocol):
@@ -69,20 +81,51 @@ def reduce(model: onnx.ModelProto, wanted: Iterable[Wanted]) -> dict[str, Output
             kind = _Pools if is_image(shape) else _Rows
             nodes = kind(model, one.tensor, shape, f"{prefix}{one.tensor}")
             asked = {"high": True, "total": one.nan, "low": makers[one.tensor] != "Relu", "some": one.histogram}
-            names = {field: getattr(nodes, field)() for field, needed in asked.items() if needed}
-            added[one.tensor] = Outputs(names, shape)
-    return added
+            parts = {field: Part(getattr(nodes, field)()) for field, needed in asked.items() if needed}
+            added[one.tensor] = Outputs(parts, shape)
+    return added | _together(model, {tensor: added[tensor] for tensor in _one_row_a_sample(model.graph) & added.keys()})
 
 
-def makes_nan(graph: onnx.GraphProto) -> bool:
+def _together(model: onnx.ModelProto, added: Mapping[str, Outputs]) -> dict[str, Outputs]:
+    """Images whose extremes are taken out in one piece: a small output takes longer than what is in it."""
+    images = {tensor: made for tensor, made in sorted(added.items()) if is_image(made.shape)}
+    parts = {tensor: dict(made.parts) for tensor, made in images.items()}
+    alike: dict[tuple[str, int, bool], list[str]] = {}
+    for tensor, made in images.items():
+        for field in made.parts.keys() - {"some"}:
+            rank = 2 if field == "low" else 1 + len(made.shape)
+            alike.setdefault((field, rank, made.shape[0] % BLOCK == 0), []).append(tensor)
+    for (field, *_), tensors in sorted(alike.items()):
+        output, end = f"{unused_prefix(model.graph)}{field}", 0
+        sources = [parts[tensor][field].output for tensor in tensors]
+        model.graph.node.append(onnx.helper.make_node("Concat", sources, [output], axis=1))
+        for tensor in tensors:
+            begin, end = end, end + images[tensor].shape[0]
+            parts[tensor][field] = Part(output, begin, end)
+    return {tensor: Outputs(parts[tensor], made.shape) for tensor, made in images.items()}
+
+
+def _one_row_a_sample(graph: onnx.GraphProto) -> set[str]:
+    """The tensors whose first axis is known to be that of the inputs."""
+    every = (*graph.input, *graph.value_info, *graph.output)
+    firsts = {value.name: _first(value) for value in every}
+    batch = {firsts[value.name] for value in graph.input}
+    return {name for name, first in firsts.items() if first is not None and batch == {first}}
+
+
+def _first(value: onnx.ValueInfoProto) -> int | str | None:
+    sizes = value.type.tensor_type.shape.dim[:1]
+    return next((size.dim_value or size.dim_param or None for size in sizes), None)
+
+
+def makes_nan(lean: Lean) -> bool:
     """Whether some operator may make NaN from numbers that are not huge, or a constant brings it."""
+    graph = lean.model.graph
     if any(_odd(node) for node in graph.node):
         return True
+    floats = (tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
     with np.errstate(over="ignore", invalid="ignore"):  # a sum of large numbers that overflows is looked into, no more
-        return any(
-            tensor.data_type == onnx.TensorProto.FLOAT and not np.isfinite(numbers(tensor).sum())
-            for tensor in graph.initializer
-        )
+        return any(not np.isfinite(lean.numbers(tensor).sum()) for tensor in floats)
 
 
 def _odd(node: onnx.NodeProto) -> bool:
@@ -108,7 +151,7 @@ def add_reduction(model: onnx.ModelProto, op: str, source: str, output: str, axe
 
 def every(outputs: Iterable[Outputs]) -> list[str]:
     """The names of all of them."""
-    return [name for entry in outputs for name in entry.names.values()]
+    return [part.output for entry in outputs for part in entry.parts.values()]
 
 
 def unused_prefix(graph: onnx.GraphProto) -> str:

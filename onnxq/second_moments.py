@@ -105,7 +105,7 @@ class Sum:
         sample = np.repeat(np.arange(samples), wanted)
         turn = self._samples * wanted + np.arange(samples * wanted)
         self._samples += samples
-        self._put(array, sample * count + turn * _stride(count) % max(count, 1))
+        self._put(array, sample * count + turn * stride(count) % max(count, 1))
 
     def kept(self) -> Moments:
         """What all samples together had. It is handed over, not copied: nothing can be added any more."""
@@ -135,11 +135,11 @@ class Sum:
             start, end = end, end + total.shape[1]
             for row in range(0, total.shape[1], TILE):
                 right = columns[:, start + row : end]
-                total[:, row : row + TILE, row:] += _times()(right[:, :TILE], right)
+                total[:, row : row + TILE, row:] += times()(right[:, :TILE], right)
 
 
 @cache
-def _times() -> Callable[[Array, Array], Array]:
+def times() -> Callable[[Array, Array], Array]:
     """``a b^T`` by group, in onnxruntime: unlike numpy's, its bytes do not depend on the number of threads, and no
     second pool of threads is in the way of the one that runs the model."""
     a, b, turned, y = (gs.Variable(name, np.float32) for name in ("a", "b", "turned", "y"))
@@ -154,7 +154,7 @@ def _times() -> Callable[[Array, Array], Array]:
 
 
 @cache
-def _stride(count: int) -> int:
+def stride(count: int) -> int:
     """Steps of it, round and round, meet each of ``count`` positions once; however many steps are spread evenly."""
     stride = max(1, round(count * GOLDEN))
     while math.gcd(stride, count) > 1:

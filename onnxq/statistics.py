@@ -2,28 +2,27 @@
 
 A float32 is counted in the bucket of its high 16 bits (sign, exponent, 7 bits of mantissa). No range is needed in
 advance, so one pass suffices; counts are integers, so any order and any split of the samples gives the same
-result; and every bucket is narrower than 1 % of its values. Of a tensor with more than 8,192 values a sample, an
-evenly spread part is counted; the extremes are of all. A tensor takes less than 300 kB, however many samples there are.
+result; and every bucket is narrower than 1 % of its values. Of large tensors a part of the values is counted, see
+``thinning.py``; the extremes are of all. A tensor takes less than 300 kB, and twice that where a bucket counts more than
+four thousand million values.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.sample_extremes import Extremes, SampleExtremes
+from onnxq.thinning import Reduced, by_part, thinned, thinning_of
 
 Counts = NDArray[np.uint32] | NDArray[np.int64]
-Number = TypeVar("Number", bound=np.generic)
-Weigh = Callable[[tuple[int, ...]], NDArray[np.int64]]
+Weights = NDArray[np.int64]
+Weigh = Callable[[tuple[int, ...]], Weights]
 """What each value of a row of some shape counts for."""
 
 BUCKETS = 2**16
-ROW = 2**13  # values of one sample that are counted; of larger tensors, every n-th
 MOST = 2**32 - 1  # that a count of 32 bits holds
 FINITE = (np.arange(BUCKETS) & 0x7F80) != 0x7F80  # a full exponent is infinity or NaN
 
@@ -85,25 +84,6 @@ class TensorStatistics:
         return self.samples
 
 
-@dataclass(frozen=True)
-class Reduced:
-    """Of a tensor of n rows: ``high`` and, unless it is known to be 0, ``low`` of parts of each row, [n, parts]; the
-    ``total`` or mean of these, in which no NaN is lost; and ``some`` of its values, [n, k], if they were asked for.
-    ``shape``: of a row."""
-
-    shape: tuple[int, ...]
-    high: NDArray[np.float32]
-    total: NDArray[np.float32] | None = None
-    low: NDArray[np.float32] | None = None
-    some: NDArray[np.float32] | None = None
-
-    def extremes(self) -> NDArray[np.float32]:
-        """The lows and the highs of parts, [n, 2 * parts]."""
-        low = np.minimum(self.high, 0) if self.low is None else self.low
-        both = np.concatenate([low, self.high], axis=1)
-        return both if self.total is None else np.where(np.isnan(np.tile(self.total, 2)), np.nan, both)
-
-
 class Count:
     """Collects the statistics of a tensor that is shown a part at a time."""
 
@@ -112,44 +92,63 @@ class Count:
         self._samples = Extremes()
         self._counts: Counts | None = np.zeros(BUCKETS, np.uint32) if histogram else None
         self._counted, self._weigh = 0, weigh
-        self._known: dict[tuple[int, ...], NDArray[np.int64]] = {}  # by shape of a row, which mostly stays
+        self._known: dict[tuple[int, ...], tuple[Weights, Weights | None]] = {}  # by shape of a row, which mostly stays
 
     def add(self, array: NDArray[np.float32] | Reduced, samples: int) -> None:
         """The values of so many ``samples``, or what was reduced to their extremes and the values to count."""
-        if isinstance(array, Reduced):
-            self._add(array.extremes(), array.some, array.shape, samples)
-        elif array.size:
-            self._add(array, _some(array), array.shape[1:], samples)
-
-    def _add(
-        self, array: NDArray[np.float32], counted: NDArray[np.float32] | None, shape: tuple[int, ...], samples: int
-    ) -> None:
-        lows, highs = _extremes(array, samples)
+        if not isinstance(array, Reduced):
+            if not array.size:
+                return
+            array = Reduced.of(array, some=self._counts is not None)
+        lows, highs = _extremes(array.extremes(), samples)
         self._low, self._high = np.minimum(self._low, lows.min()), np.maximum(self._high, highs.max())
         self._samples.add(lows, highs)
-        if self._counts is not None and counted is not None:
-            self._count(self._counts, _buckets(counted), self._weights(shape))
+        if self._counts is not None and array.some is not None:
+            self._count(array, array.some)
 
-    def _weights(self, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
-        """Of the values of a row that are counted."""
+    def _count(self, array: Reduced, some: NDArray[np.float32]) -> None:
+        thinning = thinning_of(array.shape)
+        of_values, of_parts = self._weights(array.shape)
+        self._tally(some, thinning.each, of_values)
+        if thinning.each == 1 or (of_values is not None and of_parts is None):
+            return
+        for extremes, sign in ((array.high, 1), (array.low, -1)):
+            if extremes is not None:
+                self._tally(extremes, 1, of_parts, sign)
+                of_hits = None if of_parts is None else of_parts[thinning.parts]
+                self._tally(thinning.hits(extremes, some, sign), -thinning.each, of_hits, sign)
+
+    def _tally(self, values: NDArray[np.float32], each: int, weights: Weights | None, sign: int = 0) -> None:
+        """Count each of the values, [rows, values], so many times, by its weight; those of one ``sign`` only, or all."""
+        assert self._counts is not None
+        rows = np.ascontiguousarray(values, "<f4")
+        buckets = rows.view("<u2")[:, 1::2].astype(np.intp)  # of another type they would be converted bit by bit
+        times = None if weights is None else np.broadcast_to(each * weights, buckets.shape)
+        if sign:
+            kept = sign * rows > 0
+            buckets, times = buckets[kept], None if times is None else times[kept]
+        self._counted += max(each * buckets.size if times is None else int(times.sum()), 0)
+        if self._counted > MOST:  # one of them might overflow
+            self._counts = self._counts.astype(np.int64, copy=False)
+        # Adding is fast only if both have the same type; what is taken away wraps around there, and back.
+        added = np.asarray(each if times is None else times.reshape(-1), np.int64).astype(self._counts.dtype)
+        np.add.at(self._counts, buckets.reshape(-1), added[()])
+
+    def _weights(self, shape: tuple[int, ...]) -> tuple[Weights | None, Weights | None]:
+        """Of the values of a row that are counted, and of its parts where all that is in one has the same."""
         if self._weigh is None:
-            return None
+            return None, None
         if shape not in self._known:
-            self._known[shape] = _some(self._weigh(shape).reshape(1, *shape)).reshape(-1)
+            weights = self._weigh(shape).reshape(1, *shape)
+            parts = by_part(weights)[0]
+            alike = bool((parts == parts[:, :1]).all())
+            self._known[shape] = thinned(weights).reshape(-1), parts[:, 0] if alike else None
         return self._known[shape]
 
     def kept(self) -> TensorStatistics:
         """What all parts together had."""
         counts = None if self._counts is None else _narrowest(self._counts)
         return TensorStatistics(float(self._low), float(self._high), counts, self._samples.kept())
-
-    def _count(self, counts: Counts, buckets: NDArray[np.uint16], weights: NDArray[np.int64] | None) -> None:
-        self._counted += buckets.size if weights is None else len(buckets) * int(weights.sum())
-        if self._counted > MOST:  # one of them might overflow
-            self._counts = counts = counts.astype(np.int64, copy=False)
-        one = counts.dtype.type(1)  # adding is fast only if it has the same type
-        each = one if weights is None else np.tile(weights.astype(counts.dtype), len(buckets))
-        np.add.at(counts, buckets.reshape(-1), each)
 
 
 def _extremes(array: NDArray[np.float32], samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -165,40 +164,6 @@ def _narrowest(counts: Counts) -> Counts:
     if counts.max() <= MOST:
         return counts.astype(np.uint32)
     return counts.astype(np.int64)
-
-
-def _buckets(values: NDArray[np.float32]) -> NDArray[np.uint16]:
-    """One for each value, [rows, values]."""
-    rows = np.ascontiguousarray(values, np.dtype("<f4")).reshape(len(values) if values.ndim else 1, -1)
-    return rows.view("<u2")[:, 1::2]
-
-
-def _some(array: NDArray[Number]) -> NDArray[Number]:
-    """The values that are counted, evenly spread over each row and the same whatever the batch."""
-    shape = array.shape[1:]
-    if is_image(shape):
-        return array[(slice(None), slice(None), *(slice(None, None, step) for step in lattice(shape)))]
-    return array.reshape(len(array), -1)[:, :: every_nth(shape)] if array.ndim else array
-
-
-def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether [channels, positions...] has two or three axes of positions, as what onnxruntime pools has."""
-    return len(shape) in (3, 4)
-
-
-def lattice(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Along each axis of positions of [channels, positions...] at every how many of them values are counted: odd
-    numbers, so that patterns of two, as upsampling makes them, are met everywhere."""
-    steps, size = [1] * (len(shape) - 1), math.prod(shape)
-    while size > ROW * math.prod(steps):
-        steps[steps.index(min(steps))] += 2
-    return tuple(steps)
-
-
-def every_nth(shape: tuple[int, ...]) -> int:
-    """Every how many values of a row one is counted: an odd number, so that every column is met."""
-    size = math.prod(shape)
-    return 1 if size <= ROW else -(-size // ROW) | 1
 
 
 @cache

@@ -14,11 +14,13 @@ from onnxq.inputs import Array
 
 @dataclass(frozen=True)
 class Part:
-    """The nodes that are computed, which tensors they read from outside and give, and what nothing reads afterwards."""
+    """The nodes that are computed, which tensors they read from outside and give, at which it ``ends``, whoever gave
+    them, and what nothing reads afterwards."""
 
     nodes: tuple[onnx.NodeProto, ...]
     reads: tuple[str, ...]
     gives: tuple[str, ...]
+    ends: tuple[str, ...]
     done: tuple[str, ...]
 
 
@@ -37,18 +39,23 @@ class Walk:
         """Go on to the next part."""
         self._part, self._session = next(self._parts), None
 
+    def replace(self, constants: Mapping[str, Array]) -> None:
+        """Compute parts that are not entered yet with other constants, by name."""
+        self._constants |= {name: onnx.numpy_helper.from_array(array, name) for name, array in constants.items()}
+
     def run(self, at: int) -> dict[str, Array]:
-        """What the part makes of batch ``at``, among it the tensors at which it ends; later parts read these arrays.
+        """The tensors at which the part ends, of batch ``at``; later parts read these arrays.
 
         Raises ModelError where onnxruntime cannot run the part.
         """
         kept, part = self.kept[at], self._part
-        self._session = self._session or Session(self._alone(kept), optimize=False)
-        made = self._session.run({name: kept[name] for name in part.reads})
-        kept.update(made)
+        if part.gives:
+            self._session = self._session or Session(self._alone(kept), optimize=False)
+            kept.update(self._session.run({name: kept[name] for name in part.reads}))
+        ends = {name: kept[name] for name in part.ends}
         for name in part.done:
             kept.pop(name, None)
-        return made
+        return ends
 
     _part: Part
     _session: Session | None
@@ -105,6 +112,8 @@ def _parts(graph: onnx.GraphProto, stops: Sequence[Collection[str]]) -> list[Par
     for at, number in part_of.items():
         for name in reads(graph.node[at]):
             last[name] = max(number, last.get(name, 0))
+    for number, wanted in enumerate(stops):
+        last.update((name, max(number, last.get(name, 0))) for name in wanted)
     given = (makers.keys() | {value.name for value in graph.input}) - {tensor.name for tensor in graph.initializer}
     parts = []
     for number, wanted in enumerate(stops):
@@ -112,8 +121,9 @@ def _parts(graph: onnx.GraphProto, stops: Sequence[Collection[str]]) -> list[Par
         made = [name for node in nodes for name in node.output if name]
         outside = sorted({name for node in nodes for name in reads(node) if name in given} - set(made))
         gives = tuple(name for name in made if name in wanted or last.get(name, 0) > number)
-        done = tuple(name for name in (*outside, *gives) if last.get(name, 0) <= number)
-        parts.append(Part(nodes, tuple(outside), gives, done))
+        ends = tuple(name for name in wanted if name in given)
+        done = tuple(name for name in dict.fromkeys((*outside, *gives, *ends)) if last.get(name, 0) <= number)
+        parts.append(Part(nodes, tuple(outside), gives, ends, done))
     return parts
 
 

@@ -1,7 +1,7 @@
 """Watch tensors while a graph runs, batch by batch: what is kept of each is small, and merges."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -12,9 +12,10 @@ import onnx
 
 from onnxq.channel_weights import ChannelWeights
 from onnxq.execute import Session, real_samples, return_from
-from onnxq.inputs import Array
+from onnxq.lean import Lean
 from onnxq.reductions import HUGE, Outputs, every, makes_nan, reduce
 from onnxq.samples import Batch, Samples
+from onnxq.seen import Seen, joined
 from onnxq.statistics import Count, TensorStatistics
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
+WAITING = 16 * 2**20  # bytes of what was taken out of the model, which are looked at together
 THREADS = 1  # of a session on a cluster: some sums depend on their number, and workers need not have as many
 
 
@@ -82,7 +84,7 @@ class Begun:
 
 
 def watch(
-    model: onnx.ModelProto,
+    model: onnx.ModelProto | Lean,
     watchers: Mapping[Key, Watcher[Any]],
     samples: Samples,
     *,
@@ -101,45 +103,49 @@ def watch(
     ``cluster``, by its scheduler's address, the workers watch; ``tell`` is told what the user should know of them.
     What was ``begun`` is gone on with; ``keep`` is told the total so far after every shard.
     """
-    if makes_nan(model.graph):
-        watchers = _looking(watchers)
-
-    kept = _found(model, watchers, samples, batch, step, cluster, tell, begun, keep)
+    run = Run(model if isinstance(model, Lean) else Lean.of(model), samples, batch, cluster, step, tell, keep)
     looking = _looking(watchers)
-    if looking != watchers and any(isinstance(one, TensorStatistics) and one.reach > HUGE for one in kept.values()):
-        return _found(model, looking, samples, batch, step, cluster, tell, None, keep)
+    first = looking if makes_nan(run.lean) else watchers
+    kept = run.over(first, begun)
+    if looking != first and any(isinstance(one, TensorStatistics) and one.reach > HUGE for one in kept.values()):
+        return run.over(looking, None)
     return kept
 
 
-def _found(
-    model: onnx.ModelProto,
-    watchers: Mapping[Key, Watcher[Any]],
-    samples: Samples,
-    batch: int | None,
-    step: Callable[[int], None],
-    cluster: "str | Client | None",
-    tell: Callable[[str], None],
-    begun: Begun | None,
-    keep: Callable[[int, Mapping[Key, Any]], None],
-) -> dict[Key, Any]:
-    if begun is not None and begun.done == samples.count:
-        return dict(begun.total)
-    total, rest = ({}, samples) if begun is None else (dict(begun.total), samples.part(begun.done, sys.maxsize))
-    watching = Watching(model, watchers, None if cluster is None else THREADS)
-    size, done = batch or watching.batch(rest), 0
+@dataclass(frozen=True)
+class Run(Generic[Key]):
+    """A model over samples; see ``watch``."""
 
-    def stepped(count: int) -> None:
-        nonlocal done
-        done = count
-        step(done)
+    lean: Lean
+    samples: Samples
+    batch: int | None
+    cluster: "str | Client | None"
+    step: Callable[[int], None]
+    tell: Callable[[str], None]
+    keep: Callable[[int, Mapping[Key, Any]], None]
 
-    if cluster is None:
-        shards = (watching.shard(batches, stepped) for batches in rest.shards(size))
-        return folded(shards, total, lambda: keep(done, total))
-    from onnxq.cluster.coordinator import spread
+    def over(self, watchers: Mapping[Key, Watcher[Any]], begun: Begun | None) -> dict[Key, Any]:
+        """What the watchers keep; of the samples that are ``begun`` with, it is known."""
+        if begun is not None and begun.done == self.samples.count:
+            return dict(begun.total)
+        total, rest = ({}, self.samples)
+        if begun is not None:
+            total, rest = dict(begun.total), self.samples.part(begun.done, sys.maxsize)
+        watching = Watching(self.lean, watchers, None if self.cluster is None else THREADS)
+        size, done = self.batch or watching.batch(rest), 0
 
-    with closing(spread(cluster, watching, rest, size, step=stepped, tell=tell)) as spread_out:  # at an error too
-        return folded(spread_out, total, lambda: keep(done, total))
+        def stepped(count: int) -> None:
+            nonlocal done
+            done = count
+            self.step(done)
+
+        if self.cluster is None:
+            shards = (watching.shard(batches, stepped) for batches in rest.shards(size))
+            return folded(shards, total, lambda: self.keep(done, total))
+        from onnxq.cluster.coordinator import spread
+
+        with closing(spread(self.cluster, watching, rest, size, step=stepped, tell=self.tell)) as spread_out:
+            return folded(spread_out, total, lambda: self.keep(done, total))  # closed at an error too
 
 
 def _looking(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Watcher[Any]]:
@@ -150,45 +156,60 @@ def _looking(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Watcher[Any]]:
 class Watching(Generic[Key]):
     """A model that runs, and what is to be kept of its tensors: it watches one shard after another."""
 
-    def __init__(
-        self, model: onnx.ModelProto, watchers: Mapping[Key, Watcher[Any]], threads: int | None = None
-    ) -> None:
-        self.model, self.watchers = model, watchers
-        watched, self._reduced = _reduced(model, watchers)
+    def __init__(self, lean: Lean, watchers: Mapping[Key, Watcher[Any]], threads: int | None = None) -> None:
+        self.lean, self.watchers = lean, watchers
+        watched, self._reduced = _reduced(lean.model, watchers)
         whole = {watcher.tensor for key, watcher in watchers.items() if key not in self._reduced}
         self._names = sorted({*whole, *every(self._reduced.values())})
         return_from(watched, self._names)
-        self._session = Session(watched, threads=threads)
+        self._session = Session(Lean(watched, lean.weights), threads=threads)
+        # Inputs are the caller's arrays, which may hold other numbers when the next batch is read.
+        given = {value.name for value in lean.model.graph.input}
+        self._later = {key for key, one in watchers.items() if isinstance(one, Values) and one.tensor not in given}
+        waiting = {watchers[key].tensor for key in self._later - self._reduced.keys()}
+        self._waiting = sorted({*waiting, *every(self._reduced.values())})
 
     def batch(self, samples: Samples) -> int:
         """A batch whose watched tensors weigh little."""
         seen = self._seen(next(iter(samples.batches(1))))
-        weight = sum(array.nbytes for array in seen.values()) + sum(made.bytes for made in self._reduced.values())
+        weight = seen.nbytes + sum(made.bytes for made in self._reduced.values())
         return max(1, min(LARGEST_BATCH, BATCH_BYTES // (weight or 1)))
 
     def shard(self, batches: Iterable[Batch], step: Callable[[int], None] = lambda done: None) -> dict[Key, Any]:
         """What is kept of one shard."""
         found = {key: watcher.begin() for key, watcher in self.watchers.items()}
+        later = {key: one for key, one in found.items() if key in self._later}
+        now = {key: one for key, one in found.items() if key not in later}
+        waiting: list[Seen] = []
         for part in batches:
             seen = self._seen(part)
-            arrays = {name: real_samples(seen[name], part).astype(np.float32, copy=False) for name in self._names}
-            for key, accumulator in found.items():
-                made = self._reduced.get(key)
-                shown = arrays[self.watchers[key].tensor] if made is None else made.of(arrays)
-                accumulator.add(shown, part.count)
+            self._show([seen], now)
+            waiting.append(seen.only(self._waiting))
+            if sum(one.nbytes for one in waiting) > WAITING:
+                self._show(joined(waiting), later)
+                waiting = []
             step(part.start + part.count)
+        self._show(joined(waiting), later)
         return {key: accumulator.kept() for key, accumulator in found.items()}
 
     def digest(self, part: Batch) -> str:
         """Of the watched tensors' bytes: the same wherever they are computed alike to the last bit."""
         found = sha256()
-        for array in self._seen(part).values():
+        for array in self._seen(part).arrays.values():
             found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
-    def _seen(self, part: Batch) -> dict[str, Array]:
+    def _seen(self, part: Batch) -> Seen:
         made = {**part.feeds, **self._session.run(part.feeds)}
-        return {name: made[name] for name in self._names}
+        arrays = {name: real_samples(made[name], part).astype(np.float32, copy=False) for name in self._names}
+        return Seen(arrays, part.count)
+
+    def _show(self, seen: Sequence[Seen], accumulators: Mapping[Key, Accumulator[Any]]) -> None:
+        for one in seen:
+            for key, accumulator in accumulators.items():
+                made = self._reduced.get(key)
+                tensor = self.watchers[key].tensor
+                accumulator.add(one.arrays[tensor] if made is None else made.of(one.arrays), one.samples)
 
 
 def _reduced(

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.arrays import Vector
 from onnxq.backends.backend import Backend
+from onnxq.lean import Lean
 from onnxq.ledger import Ledger
 from onnxq.model import export
 from onnxq.normal import Normal
@@ -116,6 +117,10 @@ class Workspace:
     def model(self) -> onnx.ModelProto:
         """The graph as it stands, as a model."""
         return export(self.graph, self.source)
+
+    def lean(self) -> Lean:
+        """The same, to be run: its large weights are those of the graph."""
+        return Lean.export(self.graph, self.source)
 
 
 class Pass(Protocol):

@@ -134,8 +134,8 @@ def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool, other
 
 def _measured(workspace: Workspace, watchers: Mapping[Any, Watcher[Any]]) -> dict[Any, Any]:
     """What the watchers keep of the samples: what is on record is taken from there."""
-    model, record, total = workspace.model(), workspace.record, workspace.samples.count
-    page = None if record is None else record.page(model, watchers)
+    record, total = workspace.record, workspace.samples.count
+    page = None if record is None else record.page(workspace.model(), watchers)
     known = {} if page is None else page.known()
     rest = {key: watcher for key, watcher in watchers.items() if key not in known}
     if not rest:
@@ -148,7 +148,7 @@ def _measured(workspace: Workspace, watchers: Mapping[Any, Watcher[Any]]) -> dic
         workspace.ledger.add("warning", "calibrate", record.measured.description, reason)
     page = None if page is None else page.of(rest)
     found = watch(
-        model,
+        workspace.lean(),
         rest,
         workspace.samples,
         batch=workspace.batch,

@@ -20,16 +20,14 @@ from onnxq.biases.measured import measured
 from onnxq.biases.where import Biased, Finding, bias_of, biased, set_bias
 from onnxq.data.batches import Batch
 from onnxq.errors import Declined, ModelError, RecipeError
+from onnxq.few_samples import few
 from onnxq.graph import Names
 from onnxq.held_out import noise
-from onnxq.inputs import batch_axis
 from onnxq.ledger import Kind
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.workspace import Workspace
 
 BATCH = 4
-LARGE_BYTES = 2**18  # a sample from which on they are run one by one
-FEEDS_BYTES = 32 * 2**20  # of samples that are held; further ones are left out
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,8 @@ class CorrectBias:
         layers = self._layers(workspace)
         if not layers:
             return False
-        fitting, judging = _batches(workspace, self.samples)
+        batches = few(workspace.samples, self.samples, BATCH)
+        fitting, judging = batches[::2], batches[1::2]  # samples to correct by, and samples to judge that by, in turn
         if len(fitting) < 2:
             reason = "two batches of samples are needed to correct biases, and one to judge that by"
             workspace.ledger.add("declined", self.name, "graph", reason)
@@ -145,24 +144,6 @@ def simulated(workspace: Workspace, biases: Mapping[str, Vector]) -> onnx.ModelP
     for step in (InsertQdq(), *workspace.backend.lowering):
         step(made)
     return made.model()
-
-
-def _batches(workspace: Workspace, count: int) -> tuple[list[Batch], list[Batch]]:
-    """Samples to correct by, and samples to judge that by, in turn."""
-    samples = workspace.samples.take(max(count, 4 * (batch_axis(workspace.samples.inputs).fixed or 1)))
-    first = next(iter(samples.batches(1)))
-    small = _bytes(first) < LARGE_BYTES
-    size = min(BATCH if small else 1, workspace.batch or BATCH, max(1, (samples.count or count) // 8))
-    batches: list[Batch] = []
-    for batch in samples.batches(size):
-        if len(batches) >= 4 and sum(map(_bytes, batches)) + _bytes(batch) > FEEDS_BYTES:
-            break
-        batches.append(batch)
-    return batches[::2], batches[1::2]
-
-
-def _bytes(batch: Batch) -> int:
-    return sum(array.nbytes for array in batch.feeds.values())
 
 
 def _db(noise: float) -> str:

@@ -27,6 +27,7 @@ from onnxq.weight_forms import Form, Pack, Written, packed_form, written_form
 from onnxq.workspace import RoundedWeight, Workspace
 
 WIDE_OPSET = 21
+BLOCK_OPSET = 21  # the first whose DequantizeLinear knows blocks
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,12 @@ class InsertQdq:
             stay = [weight.tensor for weight, other in reasons if other == reason]
             workspace.ledger.add("declined", self.name, stay[0], f"{_count(stay)} in 8 bits: {reason}")
         packed = {weight: form for weight, form in found.items() if form.packed is not None}
+        blocks = [weight.tensor for weight, rounded in workspace.weights.items() if rounded.params.scheme.block]
         needed = max((OPSETS[PACKED[form.packed]] for form in packed.values() if form.packed is not None), default=0)
-        if packed and workspace.graph.opset < needed and (problem := _raise(workspace, needed)):
+        needed = max(needed, BLOCK_OPSET if blocks else 0)
+        if workspace.graph.opset < needed and (problem := _raise(workspace, needed)):
+            if blocks:
+                raise ModelError(f"weights in blocks: {problem}. Leave the blocks out (--block-size, round_weights).")
             stay = [weight.tensor for weight in packed]
             workspace.ledger.add("declined", self.name, stay[0], f"{_count(stay)} in 8 bits: {problem}")
             return {}
@@ -90,14 +95,16 @@ def _count(tensors: list[str]) -> str:
 def _raise(workspace: Workspace, opset: int) -> str:
     """Raise the graph to ``opset``; if that is not possible, why."""
     if any(True for node in workspace.graph.nodes for _ in subgraph_nodes(node)):
-        return f"packed types need opset {opset}, to which ONNX does not raise bodies of If, Loop and Scan"
+        return f"that needs opset {opset}, to which ONNX does not raise bodies of If, Loop and Scan"
     try:
-        raised = to_graph(raise_opset(workspace.model(), opset, "packed types", "--pack never"))
+        raised = to_graph(
+            raise_opset(workspace.model(), opset, "packed types and blocks", "--pack never, no --block-size")
+        )
     except ModelError as error:
-        return str(error)
+        return str(error).removesuffix(".")
     planned = {*workspace.plan.activations, *(weight.tensor for weight in workspace.plan.weights)}
     if not planned <= raised.tensors().keys() or not workspace.plan.nodes <= {node.name for node in raised.nodes}:
-        return f"packed types need opset {opset}, and ONNX's converter renames what is planned"
+        return f"that needs opset {opset}, and ONNX's converter renames what is planned"
     workspace.graph = raised
     return ""
 

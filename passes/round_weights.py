@@ -1,4 +1,10 @@
-"""Choose the integers of every planned weight: round to nearest on a grid that reaches the largest value."""
+"""Choose the integers of every planned weight: by a solver, on second moments of what its layer reads, or to nearest.
+
+A grid reaches its weight's largest value; solvers may choose smaller ones. Layers are solved in graph order, each on
+what it reads behind those that were solved before it, so that it makes up for what their rounding, and that of
+activations, did (see ``onnxq.solving``). On samples that chose nothing the outputs of the network are judged, and where
+solved weights bring them no closer to the float ones, all are rounded to nearest.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +21,8 @@ from onnxq.outside import outsiders
 from onnxq.plan import Weight
 from onnxq.scheme import Range, Scheme, Steps, quantize, same_grid
 from onnxq.scratch import spilled
+from onnxq.solving import Choice, Nearest, chosen
+from onnxq.solving.network import solved
 from onnxq.weight_forms import in_blocks
 from onnxq.workspace import RoundedWeight, Workspace
 
@@ -24,32 +32,54 @@ BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
 @dataclass(frozen=True)
 class RoundWeights:
     """``bits`` 2 to 8, and None as the backend has it; ``per_channel``: one scale per output channel where
-    the backend has that, or one per weight; ``block_size``: one for so many rows of a weight (at most) whose MatMul or
-    Gemm computes in float."""
+    the backend has that, or one per weight; ``solver``: by name, or ``{name: options}``; ``samples``: how many it is
+    shown, by default 32 at 8 bits and 256 below; ``block_size``: one scale for so many rows of a weight, at most, whose
+    MatMul or Gemm computes in float."""
 
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
+    solver: Choice = "coordinate_descent"
+    samples: int | None = None
     block_size: Literal[16, 32, 64, 128, 256] | None = None
     name: ClassVar[str] = "round_weights"
 
+    def __post_init__(self) -> None:
+        if self.samples is not None and self.samples < 1:
+            raise RecipeError(f"samples: {self.samples} is less than 1")
+        try:
+            chosen(self.solver)
+        except RecipeError as error:
+            raise RecipeError(f"solver: {error}") from error
+
     def __call__(self, workspace: Workspace) -> bool:
+        nearest, floors = self._nearest(workspace)
+        solver = chosen(self.solver)
+        found: dict[Weight, RoundedWeight] = {}
+        if not isinstance(solver, Nearest):
+            found = solved(workspace, nearest, floors, solver, self.samples)
+        before, workspace.weights = workspace.weights, {**nearest, **found}
+        return not same(workspace.weights, before)
+
+    def _nearest(self, workspace: Workspace) -> tuple[dict[Weight, RoundedWeight], dict[Weight, NDArray[np.float64]]]:
+        """The nearest integers of every weight, and the least scales that its bias allows."""
         tensors = every_tensor(workspace.graph)
         nodes = {node.name: node for node in every_node(workspace.graph)}
-        before, workspace.weights = workspace.weights, {}
+        rounded, floors = {}, {}
         large = bool(outsiders(workspace.source))  # too large for memory, and its integers are a quarter of it
         for weight in workspace.plan.weights:
             values = np.asarray(held(tensors[weight.tensor]), np.float32)
             scheme = self._in_blocks(self._scheme(weight.scheme), weight, nodes, workspace)
             found = reach(values, scheme)
-            wide = _widened(found, scheme, _bias_floor(weight, nodes, workspace))
+            floors[weight] = _bias_floor(weight, nodes, workspace)
+            wide = _widened(found, scheme, floors[weight])
             if np.any(wide.high - wide.low > found.high - found.low):
                 workspace.ledger.add(
                     "clipped", self.name, weight.tensor, "scales widened so that the bias fits 32 bits"
                 )
             params = best_grid(values, scheme, wide)
             integers = quantize(values, params)
-            workspace.weights[weight] = RoundedWeight(spilled(integers) if large else integers, params)
-        return not same(workspace.weights, before)
+            rounded[weight] = RoundedWeight(spilled(integers) if large else integers, params)
+        return rounded, floors
 
     def _scheme(self, wanted: Scheme) -> Scheme:
         bits = self.bits or wanted.bits

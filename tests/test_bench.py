@@ -2,6 +2,7 @@
 
 import importlib
 import runpy
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,10 +72,10 @@ def test_the_share_is_of_what_was_read_back(tiny: Subject) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # of the peer's quantizer
 def test_graphs_are_timed_beside_those_of_peers(tiny: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    import peers
+    import quantizers
     from engine_speed import BATCHES, COLUMNS, DOORS, speeds
 
-    monkeypatch.setattr(peers, "NNCF_PYTHON", None)
+    monkeypatch.setattr(quantizers, "PYTHONS", (sys.executable,))
     rows = [dict(zip(COLUMNS, row, strict=True)) for row in speeds([tiny], seconds=0)]
     assert [(row["engine"], row["batch"]) for row in rows] == [(door, batch) for door in DOORS for batch in BATCHES]
     for row in rows:

@@ -50,11 +50,13 @@ def spread(
 
 
 def _job(watching: Watching[Any], samples: Samples, batch: int) -> Job:
-    weights = {Path(entries(tensor)["location"]) for tensor in outsiders(watching.model)}
+    model = watching.lean.whole()
+    weights = {Path(entries(tensor)["location"]) for tensor in outsiders(model)}
     files = [file for path in sorted(weights) if (file := File.of(path)) is not None]
     example = next(iter(samples.batches(1)))
-    model = watching.model.SerializeToString()
-    return Job(model, tuple(files), dict(watching.watchers), batch, example, watching.digest(example))
+    return Job(
+        model.SerializeToString(), tuple(files), dict(watching.watchers), batch, example, watching.digest(example)
+    )
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from onnxq.cluster.connection import check_version
 from onnxq.cluster.parcel import packed, unpacked
 from onnxq.errors import DataError
+from onnxq.lean import Lean
 from onnxq.samples import Batch, Samples
 from onnxq.watching import THREADS, Watcher, Watching
 
@@ -88,7 +89,7 @@ class Station(WorkerPlugin):  # type: ignore[misc]  # it is not typed
         for file in job.files:
             check(file, self._address)
         model = onnx.load_model_from_string(job.model)
-        self._watching, self._batch = Watching(model, job.watchers, THREADS), job.batch
+        self._watching, self._batch = Watching(Lean.of(model), job.watchers, THREADS), job.batch
         self._exact = self._watching.digest(job.example) == job.digest
         self._ready = True
 

@@ -17,7 +17,10 @@ from onnxq.solving.grid import Grid, Matrix
 
 @dataclass(frozen=True)
 class Problem:
-    """``weight`` is [groups, outputs, columns]; the moments are of these groups and columns, in blocks."""
+    """``weight`` is [groups, outputs, columns], finite; the moments are of these groups and columns, in blocks.
+
+    Moments that are not ``finite`` tell nothing: ``solve`` then rounds to nearest, and the caller is to say so.
+    """
 
     weight: Matrix
     moments: Moments
@@ -49,4 +52,4 @@ class Solver(Protocol):
     """A frozen dataclass whose fields are its options."""
 
     def __call__(self, problem: Problem, /) -> Solution:
-        """One that errs no more than the nearest integers on the grid of the problem do."""
+        """A good one; ``solve`` sees to it that it errs no more than the nearest integers on the given grid."""

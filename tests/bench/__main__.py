@@ -2,7 +2,7 @@
 
 make bench                                             on the models that ship with onnxq, and nets made here
 make bench ONNXQ_CORPUS=FOLDER                         and on a corpus of real models
-make bench ONNXQ_CORPUS=FOLDER ONNXQ_PEERS=PYTHON      and beside the graphs of NNCF, which that Python has
+make bench ONNXQ_CORPUS=FOLDER ONNXQ_PEERS=PYTHON:...  and beside its peers, which those Pythons have
 """
 
 import subprocess
@@ -14,12 +14,14 @@ PARTS = (
     "int8_share",
     "engine_speed",
     "calibration",
+    "against_peers",
     "whole_run",
     "accuracy",
     "engine_accuracy",
     "rewrites",
     "per_tensor",
     "balance",
+    "low_bits",
     "what_passes_bring",
     "robust",
 )

@@ -21,6 +21,7 @@ from onnxq.backends.engine import Engine
 from onnxq.backends.timing import in_turns
 from onnxq.errors import EngineError
 from onnxq.inputs import Array
+from quantizers import say_missing
 from shapes import SHAPES
 from subjects import Subject, subjects
 from table import table
@@ -82,6 +83,5 @@ def verdict(name: str, times: Times) -> str:
 
 
 if __name__ == "__main__":
-    if not peers.NNCF_PYTHON:
-        print(peers.MISSING)
+    say_missing(peers.QUANTIZERS)
     table("Speed against FP32 on the same engine, one thread", COLUMNS, speeds(subjects(sys.argv[1:] or MODELS)))

@@ -14,11 +14,13 @@ from onnxq.sqnr import sqnr_db
 
 @dataclass(frozen=True)
 class Figures:
-    """The metric of the model's task in percent, points of it ``lost`` against FP32, and SQNR in dB against FP32."""
+    """The metric of the model's task in percent, points of it ``lost`` against FP32, and SQNR in dB against FP32;
+    ``agree``: of the answers of a classifier, percent that are those of FP32."""
 
     score: float
     lost: float
     sqnr_db: float
+    agree: float | None = None
 
 
 def figures(name: str, graph: onnx.ModelProto, engine: str = "onnxruntime", n: int | None = None) -> Figures:
@@ -28,7 +30,8 @@ def figures(name: str, graph: onnx.ModelProto, engine: str = "onnxruntime", n: i
         onnx.save(graph, path)
         score, answers = _measured(path, TASKS[name], engine, n)
     reference, wanted = fp32(name, n)
-    return Figures(score, reference - score, sqnr_db(wanted, answers))
+    agree = None if TASKS[name] == "coco" else 100 * float((wanted.argmax(1) == answers.argmax(1)).mean())
+    return Figures(score, reference - score, sqnr_db(wanted, answers), agree)
 
 
 @cache

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from onnxq.statistics import BUCKETS, ROW, Count, TensorStatistics
+from onnxq.statistics import BUCKETS, Count, TensorStatistics
 from onnxq.testing import normal
+from onnxq.thinning import ROW
 
 
 def equal(one: TensorStatistics, other: TensorStatistics) -> bool:
@@ -43,7 +44,18 @@ def test_of_a_large_tensor_the_same_part_is_counted_however_it_is_split(rows: tu
     whole = TensorStatistics.of(values)
     assert equal(parts[0].merge(parts[1]), whole)
     assert (whole.low, whole.high) == (values.min(), values.max())
-    assert whole.counts is not None and ROW / 2 < whole.counts.sum() / sum(rows) <= ROW
+    assert whole.counts is not None and whole.counts.sum() / values.size == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(16, 70, 90), (300, 64), (20_000,)])
+def test_a_part_counts_as_all_values_do_and_its_tail_is_complete(shape: tuple[int, ...]) -> None:
+    values = (normal(40, *shape) ** 3).astype(np.float32)  # a heavy tail
+    values[3].reshape(-1)[1] = 500  # beyond all others, and in no place that is counted
+    found, counts = TensorStatistics.of(values).histogram()
+    for share in (0.5, 0.9, 0.99, 0.999):
+        limit = np.quantile(np.abs(values), share)
+        assert counts[np.abs(found) > limit].sum() / values.size == pytest.approx(1 - share, rel=0.12)
+    assert counts[found == 500].sum() == (values == 500).sum()
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(1e-6, 1e6), st.floats(0.01, 0.99))

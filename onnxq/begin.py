@@ -98,8 +98,11 @@ def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend
 
 
 def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
-    """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
+    """Raises RecipeError where floats of 8 or 16 bits are asked for, and no backend takes them; one of several may
+    not."""
     for step in recipe.passes:
+        if isinstance(step, PlanIntegers) and step.numbers == "fp8" and not any(b.float8 for b in backends):
+            raise RecipeError(f"numbers: no FP8 (--numbers): {backends[0].title} has no kernels for it. Leave it out.")
         if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
             raise RecipeError(f"float: no {step.to.upper()} (--float): {backends[0].fp32_reason}. Leave it out.")
 

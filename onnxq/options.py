@@ -29,7 +29,7 @@ class Options:
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8; ``block_size``: how many rows of a weight may share a scale where its layer
     computes in float; ``pack``: whether weights of up to 4 bits are packed in the file, ``auto``, ``always`` or
-    ``never``; ``weights_only``: no activation becomes integer, and weights have 4 bits in blocks of 32 rows unless it
+    ``never``; ``numbers``: int8, or fp8 (TensorRT only); ``weights_only``: no activation becomes integer, and weights have 4 bits in blocks of 32 rows unless it
     is said otherwise; ``exclude``: regular expressions on node names;
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
@@ -48,6 +48,7 @@ class Options:
     block_size: int | None = None
     pack: str | None = None
     weights_only: bool = False
+    numbers: str | None = None
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     seed: int = 0
@@ -87,6 +88,8 @@ class Options:
             recipe = _changed(recipe, RoundWeights, "--block-size", block_size=self.block_size)
         if self.pack is not None:
             recipe = _changed(recipe, InsertQdq, "--pack", packed=self.pack)
+        if self.numbers is not None:
+            recipe = _changed(recipe, PlanIntegers, "--numbers", numbers=self.numbers)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(
@@ -108,7 +111,9 @@ def _of_weights_only(recipe: Recipe, options: Options) -> Recipe:
     return recipe.changed(RoundWeights, bits=bits, block_size=32 if bits <= 4 else None)
 
 
-def _changed(recipe: Recipe, kind: type[RoundWeights] | type[InsertQdq], said: str, **options: object) -> Recipe:
+def _changed(
+    recipe: Recipe, kind: type[RoundWeights] | type[InsertQdq] | type[PlanIntegers], said: str, **options: object
+) -> Recipe:
     """As ``Recipe.changed``, of options that have to be looked at first."""
     validated(kind, options, said)
     return recipe.changed(kind, **options)

@@ -88,9 +88,12 @@ def packed_constants(graph: gs.Graph) -> Iterator[None]:
 
 
 def unpack_constants(graph: gs.Graph) -> None:
-    """Let constants of packed types, in a graph that was imported, be what ``packed_constant`` makes."""
+    """Let constants of packed types, in a graph that was imported, be what ``packed_constant`` makes, and 8-bit floats
+    what they are, which graphsurgeon would read as wider ones."""
     for tensor in graph.tensors().values():
         proto = getattr(tensor._values, "tensor", None) if isinstance(tensor, gs.Constant) else None
+        if isinstance(proto, onnx.TensorProto) and proto.data_type == onnx.TensorProto.FLOAT8E4M3FN:
+            tensor.values, tensor.data_location = onnx.numpy_helper.to_array(proto), None
         if isinstance(proto, onnx.TensorProto) and proto.data_type in PACKED:
             signed = proto.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.INT2)
             tensor.values = onnx.numpy_helper.to_array(proto).astype(np.int8 if signed else np.uint8)

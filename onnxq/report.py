@@ -61,9 +61,15 @@ def _table(entries: Sequence[BackendResult]) -> Table:
 
 def _int8_layers(entry: BackendResult) -> Text | None:
     built = entry.built
-    if built is None:
+    if built is None or _fp8_layers(entry) is not None:
         return None
     return Text(f"{built.int8_nodes} of {built.nodes}", _good(built.int8_nodes == built.nodes))
+
+
+def _fp8_layers(entry: BackendResult) -> Text | None:
+    layers = entry.built.reading.layers if entry.built is not None else ()
+    count = sum(layer.precision == "fp8" for layer in layers)
+    return Text(f"{count} of {len(layers)}", _good(count == len(layers))) if count else None
 
 
 def _stored_integers(entry: BackendResult) -> Text | None:
@@ -76,7 +82,7 @@ def _stored_integers(entry: BackendResult) -> Text | None:
 
 
 def _int8_macs(entry: BackendResult) -> Text | None:
-    share = entry.built.int8_macs if entry.built is not None else None
+    share = entry.built.int8_macs if entry.built is not None and _fp8_layers(entry) is None else None
     return None if share is None else Text(f"{100 * share:.1f} %", _good(share == 1))
 
 
@@ -142,6 +148,7 @@ ROWS: dict[str, Callable[[BackendResult], Text | None]] = {
     "weights kept": _kept("weights"),
     "layers in INT8": _int8_layers,
     "MACs in INT8": _int8_macs,
+    "layers in FP8": _fp8_layers,
     "layers in float": _stored_integers,
     "conversions": _conversions,
     "graph vs FP32": _sqnr("graph"),
@@ -181,7 +188,7 @@ def _notes(entry: BackendResult, path: Path | None, shared: Sequence[Entry]) -> 
 def _float_layers(built: Built | None, planned: Mapping[str, str]) -> list[Text]:
     """Layers that were planned as integers, and that the engine nevertheless runs in float."""
     layers = built.reading.layers if built is not None else ()
-    found = [e for e in layers if e.precision != "int8" and e.node not in planned]
+    found = [e for e in layers if e.precision not in ("int8", "fp8") and e.node not in planned]
     lines = [
         Text(
             f"  engine    {e.op_type} {e.node!r} runs in {e.precision}{f' ({e.detail})' if e.detail else ''}",

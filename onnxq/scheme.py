@@ -1,13 +1,15 @@
 """Integers for reals: ``q = clip(round(x / scale) + zero_point)`` and ``x ≈ (q - zero_point) * scale``.
 
 White paper (arXiv 2106.08295), eq. 4 to 7. Rounding is half to even, as ONNX QuantizeLinear does.
-A logarithmic grid has another formula: see ``logarithmic.py``. Blocks are those of ONNX DequantizeLinear 21.
+A logarithmic grid has another formula: see ``logarithmic.py``. Of 8-bit floats (E4M3, arXiv 2209.05433) ``q`` is the
+nearest float rather than an integer. Blocks are those of ONNX DequantizeLinear 21.
 """
 
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from onnxq import logarithmic
@@ -15,6 +17,8 @@ from onnxq import logarithmic
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
+FLOAT8 = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.FLOAT8E4M3FN)
+LARGEST_FLOAT8 = 448
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 
@@ -24,6 +28,7 @@ class Steps(Enum):
     EVEN = 1.0  # any scale
     POWER_OF_TWO = 2.0  # evenly, by a power of two
     LOGARITHMIC = logarithmic.STEP  # each is that many times the one before
+    FLOAT8 = 2.0**0.25  # as 8-bit floats are, with 4 bits of exponent and 3 of mantissa; any scale
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,30 @@ class Scheme:
     block: int = 0
 
     @property
+    def even(self) -> bool:
+        """Whether its values are integers times a scale."""
+        return self.steps in (Steps.EVEN, Steps.POWER_OF_TWO)
+
+    @property
     def dtype(self) -> np.dtype[np.integer]:
+        if self.steps is Steps.FLOAT8:
+            return FLOAT8
         if self.bits > 8:
             return np.dtype(np.int16 if self.signed else np.uint16)
         return np.dtype(np.int8 if self.signed else np.uint8)
 
     @property
     def lowest(self) -> int:
+        if self.steps is Steps.FLOAT8:
+            return -LARGEST_FLOAT8
         if not self.signed:
             return 0
         return -(1 << (self.bits - 1)) + int(self.symmetric)
 
     @property
     def highest(self) -> int:
+        if self.steps is Steps.FLOAT8:
+            return LARGEST_FLOAT8
         return (1 << (self.bits - int(self.signed))) - 1
 
     def along(self, axis: int | None) -> "Scheme":
@@ -67,6 +83,8 @@ class Scheme:
         kind = "symmetric" if self.symmetric else "asymmetric"
         where = "per tensor" if self.axis is None else f"per channel (axis {self.axis})"
         where = f"blocks of {self.block} (axis {self.axis})" if self.block else where
+        if self.steps is Steps.FLOAT8:
+            return f"float8 e4m3 {where}"
         steps = "" if self.steps is Steps.EVEN else f" {self.steps.name.lower().replace('_', ' ')}"
         return f"{'i' if self.signed else 'u'}{self.bits} {kind}{steps} {where}"
 
@@ -159,7 +177,7 @@ def same_grid(one: QParams, other: QParams) -> bool:
 
 def _stepped(scale: Floats, steps: Steps) -> NDArray[np.float32]:
     positive = _positive(scale)
-    if steps is Steps.EVEN:
+    if steps is not Steps.POWER_OF_TWO:
         return positive
     # Of a power of two, not its neighbour by the rounding of a division, the next one up is itself.
     exponent = np.ceil(np.log2(positive.astype(np.float64)) - 1e-6)
@@ -177,6 +195,8 @@ def quantize(values: Floats, params: QParams) -> Integers:
     scheme = params.scheme
     if scheme.steps is Steps.LOGARITHMIC:
         return logarithmic.codes(values, scale)
+    if scheme.steps is Steps.FLOAT8:
+        return np.clip(values / scale, scheme.lowest, scheme.highest).astype(scheme.dtype)
     integers = np.clip(np.rint(values / scale) + zero, scheme.lowest, scheme.highest)
     return integers.astype(scheme.dtype)
 

@@ -21,6 +21,7 @@ from onnxq.narrow import FLOAT_TYPES, QDQ, FloatType, is_float32, refusals, slot
 from onnxq.normalise import raise_opset
 from onnxq.packing import PACKED, packed_constant, unpack_constants
 from onnxq.passes.calibrate import collect
+from onnxq.scheme import FLOAT8
 from onnxq.workspace import Workspace
 
 SMALLEST_SCALE = 2.0**-18  # in FP16; smaller ones would have fewer than 7 bits
@@ -189,7 +190,10 @@ class _Cast:
             ratio = ratio.take(np.arange(integers.shape[axis]) // block, axis)
         elif ratio.ndim:
             ratio = ratio.reshape([-1 if a == axis else 1 for a in range(integers.ndim)])
-        again = np.rint(integers * ratio).astype(integers.dtype)
+        if integers.dtype == FLOAT8:
+            again = (integers.astype(np.float32) * ratio).astype(FLOAT8)
+        else:
+            again = np.rint(integers * ratio).astype(integers.dtype)
         name = self.names.fresh(f"{stored.name}/{self.to.name.lower()}")
         return (
             packed_constant(name, again, stored.export_dtype)

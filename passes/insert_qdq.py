@@ -27,6 +27,7 @@ from onnxq.weight_forms import Form, Pack, Written, packed_form, written_form
 from onnxq.workspace import RoundedWeight, Workspace
 
 WIDE_OPSET = 21
+FLOAT8_OPSET = 19  # the first that knows 8-bit floats
 BLOCK_OPSET = 21  # the first whose DequantizeLinear knows blocks
 
 
@@ -65,9 +66,12 @@ class InsertQdq:
         blocks = [weight.tensor for weight, rounded in workspace.weights.items() if rounded.params.scheme.block]
         needed = max((OPSETS[PACKED[form.packed]] for form in packed.values() if form.packed is not None), default=0)
         needed = max(needed, BLOCK_OPSET if blocks else 0)
+        floats = any(rounded.params.scheme.steps is Steps.FLOAT8 for rounded in workspace.weights.values())
+        needed = max(needed, FLOAT8_OPSET if floats else 0)
         if workspace.graph.opset < needed and (problem := _raise(workspace, needed)):
-            if blocks:
-                raise ModelError(f"weights in blocks: {problem}. Leave the blocks out (--block-size, round_weights).")
+            if blocks or floats:
+                what = "8-bit floats (--numbers)" if floats else "weights in blocks (--block-size)"
+                raise ModelError(f"{what}: {problem}. Leave them out.")
             stay = [weight.tensor for weight in packed]
             workspace.ledger.add("declined", self.name, stay[0], f"{_count(stay)} in 8 bits: {problem}")
             return {}
@@ -78,7 +82,7 @@ class InsertQdq:
 
     def _form(self, weight: Weight, rounded: RoundedWeight, workspace: Workspace) -> Written:
         scheme, plan = rounded.params.scheme, workspace.plan
-        if self.packed == "never" or scheme.steps is Steps.LOGARITHMIC:
+        if self.packed == "never" or not scheme.even:
             return Written(Form.EIGHT)
         integer = any(name in plan.integer for name, _ in weight.readers)
         if self.packed == "always":
@@ -97,9 +101,7 @@ def _raise(workspace: Workspace, opset: int) -> str:
     if any(True for node in workspace.graph.nodes for _ in subgraph_nodes(node)):
         return f"that needs opset {opset}, to which ONNX does not raise bodies of If, Loop and Scan"
     try:
-        raised = to_graph(
-            raise_opset(workspace.model(), opset, "packed types and blocks", "--pack never, no --block-size")
-        )
+        raised = to_graph(raise_opset(workspace.model(), opset, "blocks and types of few bits", "--pack never"))
     except ModelError as error:
         return str(error).removesuffix(".")
     planned = {*workspace.plan.activations, *(weight.tensor for weight in workspace.plan.weights)}

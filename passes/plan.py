@@ -2,8 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from onnxq.backends.backend import Backend
 from onnxq.errors import ModelError, RecipeError, unknown
 from onnxq.graph import HEAVY_OPS, every_node
 from onnxq.plan import Plan
@@ -14,7 +15,8 @@ from onnxq.workspace import Workspace
 @dataclass(frozen=True)
 class PlanIntegers:
     """``exclude``: regular expressions searched in node names; ``keep_float``: operator types; without ``activations``
-    weights alone are stored as integers, and every layer computes in float.
+    weights alone are stored as integers, and every layer computes in float; ``numbers``: what integers stand for here,
+    or 8-bit floats in their place, where the backend has them.
 
     Raises ModelError if nothing is left to quantize.
     """
@@ -22,6 +24,7 @@ class PlanIntegers:
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     activations: bool = True
+    numbers: Literal["int8", "fp8"] = "int8"
     name: ClassVar[str] = "plan"
 
     def __post_init__(self) -> None:
@@ -33,12 +36,19 @@ class PlanIntegers:
 
     def __call__(self, workspace: Workspace) -> bool:
         self._warn_of_idle_wishes(workspace)
-        plan = place(workspace.graph, workspace.backend, Wishes(self.exclude, self.keep_float, self.activations))
+        plan = place(workspace.graph, self._backend(workspace), Wishes(self.exclude, self.keep_float, self.activations))
         if not plan.weights:
             raise ModelError(nothing_to_quantize(workspace, plan))
         changed = plan != workspace.plan
         workspace.plan = plan
         return changed
+
+    def _backend(self, workspace: Workspace) -> Backend:
+        """With the grids that were asked for, where it has them."""
+        backend = workspace.backend
+        if self.numbers == "fp8" and not backend.float8:
+            workspace.ledger.add("declined", self.name, "graph", f"no FP8: {backend.title} has no kernels for it")
+        return backend.in_float8() if self.numbers == "fp8" and backend.float8 else backend
 
     def _warn_of_idle_wishes(self, workspace: Workspace) -> None:
         names = [node.name for node in every_node(workspace.graph)]

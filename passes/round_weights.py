@@ -83,8 +83,9 @@ class RoundWeights:
 
     def _scheme(self, wanted: Scheme) -> Scheme:
         bits = self.bits or wanted.bits
-        if wanted.steps is Steps.LOGARITHMIC and bits != wanted.bits:
-            raise RecipeError(f"bits: {bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
+        if not wanted.even and bits != wanted.bits:
+            kind = "a grid of floats" if wanted.steps is Steps.FLOAT8 else "a logarithmic grid"
+            raise RecipeError(f"bits: {bits}; {kind} has {wanted.bits} (--weight-bits).")
         return replace(wanted, bits=bits, axis=wanted.axis if self.per_channel else None)
 
     def _in_blocks(self, scheme: Scheme, weight: Weight, nodes: Mapping[str, gs.Node], workspace: Workspace) -> Scheme:

@@ -190,6 +190,7 @@ BACKEND = Backend(
         | {"ConvTranspose", "GRU", "GlobalLpPool", "HardSwish", "LpNormalization", "LpPool", "Mish", "Shrink"},
     },
     opens_shapes=False,
+    float8=True,
     # It unpacks 4 bits at every run where the activation is INT8, and runs 4 bits with a scale a channel in float.
     low_bits=LowBits(frozenset({"INT4"}), channels=False, blocks={4: (16, 32, 64, 128)}, several=True),
     stores={"Gather": (0,)},

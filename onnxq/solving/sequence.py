@@ -17,7 +17,6 @@ from onnxq.graph import HEAVY_OPS, is_constant
 from onnxq.moment_turns import BLOCK, blocks_of
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.plan import Weight
-from onnxq.scheme import Steps
 from onnxq.solving.guarded import solve
 from onnxq.solving.matrix_grid import matrix_grid, rounded_weight
 from onnxq.solving.one_thread import one_thread
@@ -64,8 +63,8 @@ def solvable(workspace: Workspace, weights: Rounded) -> dict[str, Weight]:
 def _layer(weight: Weight, nodes: Mapping[str, gs.Node]) -> str:
     """Raises Declined."""
     names = sorted({name for name, _ in weight.readers})
-    if weight.scheme.steps is Steps.LOGARITHMIC:
-        raise Declined("a logarithmic grid is")
+    if not weight.scheme.even:
+        raise Declined("its grid is of floats, or logarithmic")
     if len(names) != 1:
         raise Declined(f"{len(names)} layers share it")
     node = nodes.get(names[0])

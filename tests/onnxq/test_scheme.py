@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from onnxq.constants import reach
 from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, held, qparams, quantize, same_grid
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import normal, parse, run
 
 SCHEMES = [
@@ -143,3 +144,19 @@ def test_blocks_are_those_of_onnxruntime(symmetric: bool, axis: int, block: int)
     inside = np.arange(values.shape[axis]) // block
     assert np.all(np.abs(dequantize(integers, params) - values) <= params.scale.take(inside, axis) * 0.5001)
     assert str(scheme).endswith(f"blocks of {block} (axis {axis})")
+
+
+def test_8_bit_floats_are_those_of_onnxruntime() -> None:
+    scheme = Scheme(True, True, axis=1, steps=Steps.FLOAT8)
+    values = normal(64, 8) * np.array([1e-3, 1, 30, 1, 1, 1, 1, 1e4], np.float32)
+    params = qparams(scheme, reach(values, scheme))
+    floats = quantize(values, params)
+    text = """g (float[A,B] x) => (float8e4m3fn[A,B] q, float[A,B] y)
+        { q = QuantizeLinear<axis=1>(x, s, z) y = DequantizeLinear<axis=1>(q, s, z) }"""
+    made = run(parse(text, 19, s=params.scale, z=params.zero_point), x=values)
+    np.testing.assert_array_equal(made["y"], dequantize(floats, params))
+    np.testing.assert_allclose(np.abs(dequantize(floats, params)).max(0), np.abs(values).max(0), rtol=1e-6)
+    assert 30 < sqnr_db(values, dequantize(floats, params)) < 34  # 3 bits of mantissa
+    assert str(scheme) == "float8 e4m3 per channel (axis 1)"
+    beyond = quantize(10 * values, params)
+    assert np.abs(beyond.astype(np.float32)).max() == 448

@@ -7,7 +7,7 @@ rounded but stored as floats. 16-bit Q/DQ are onnxruntime's own (com.microsoft) 
 Weights of up to 4 bits are packed where the engine computes with them as it would without: see ``weight_forms.py``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from onnxq.errors import ModelError
+from onnxq.errors import Declined, ModelError
 from onnxq.graph import Names, every_node, is_output, readers, subgraph_nodes, tidy
+from onnxq.ledger import Kind
 from onnxq.logarithmic_nodes import simulation
 from onnxq.model import to_graph
 from onnxq.normalise import raise_opset
@@ -57,58 +58,74 @@ class InsertQdq:
 
     def _written(self, workspace: Workspace) -> Mapping[Weight, Written]:
         """The form of every weight that is to be packed, with the graph raised to an opset that has its type."""
-        found = {weight: self._form(weight, rounded, workspace) for weight, rounded in workspace.weights.items()}
-        reasons = [(weight, form.reason) for weight, form in found.items() if form.reason]
-        for reason in dict.fromkeys(reason for _, reason in reasons):
-            stay = [weight.tensor for weight, other in reasons if other == reason]
-            workspace.ledger.add("declined", self.name, stay[0], f"{_count(stay)} in 8 bits: {reason}")
+        nodes = {node.name: node for node in every_node(workspace.graph)}
+        found = {weight: self._form(weight, rounded, nodes, workspace) for weight, rounded in workspace.weights.items()}
+        for reason in dict.fromkeys(form.reason for form in found.values() if form.reason):
+            self._tell(
+                workspace, "declined", [w for w, f in found.items() if f.reason == reason], f"in 8 bits: {reason}"
+            )
         packed = {weight: form for weight, form in found.items() if form.packed is not None}
-        blocks = [weight.tensor for weight, rounded in workspace.weights.items() if rounded.params.scheme.block]
-        needed = max((OPSETS[PACKED[form.packed]] for form in packed.values() if form.packed is not None), default=0)
-        needed = max(needed, BLOCK_OPSET if blocks else 0)
-        floats = any(rounded.params.scheme.steps is Steps.FLOAT8 for rounded in workspace.weights.values())
-        needed = max(needed, FLOAT8_OPSET if floats else 0)
-        if workspace.graph.opset < needed and (problem := _raise(workspace, needed)):
-            if blocks or floats:
-                what = "8-bit floats (--numbers)" if floats else "weights in blocks (--block-size)"
-                raise ModelError(f"{what}: {problem}. Leave them out.")
-            stay = [weight.tensor for weight in packed]
-            workspace.ledger.add("declined", self.name, stay[0], f"{_count(stay)} in 8 bits: {problem}")
+        kinds = sorted({form.packed for form in packed.values() if form.packed is not None})
+        try:
+            _raise_opset(workspace, max((OPSETS[PACKED[kind]] for kind in kinds), default=0))
+        except Declined as reason:
+            self._tell(workspace, "declined", list(packed), f"in 8 bits: {reason}")
             return {}
-        for kind in sorted({form.packed for form in packed.values() if form.packed is not None}):
-            same = [weight.tensor for weight, form in packed.items() if form.packed == kind]
-            workspace.ledger.add("changed", self.name, same[0], f"{_count(same)} as {type_name(kind)}, packed")
+        for kind in kinds:
+            same = [weight for weight, form in packed.items() if form.packed == kind]
+            self._tell(workspace, "changed", same, f"as {type_name(kind)}, packed")
         return packed
 
-    def _form(self, weight: Weight, rounded: RoundedWeight, workspace: Workspace) -> Written:
+    def _form(
+        self, weight: Weight, rounded: RoundedWeight, nodes: Mapping[str, gs.Node], workspace: Workspace
+    ) -> Written:
         scheme, plan = rounded.params.scheme, workspace.plan
         if self.packed == "never" or not scheme.even:
             return Written(Form.EIGHT)
         integer = any(name in plan.integer for name, _ in weight.readers)
         if self.packed == "always":
             return packed_form(scheme, integer, workspace.backend)
-        nodes = {node.name: node for node in every_node(workspace.graph)}
         found = [nodes[name] for name, _ in weight.readers]
         return written_form(scheme, rounded.integers.size, found, integer, workspace.backend)
 
+    def _tell(self, workspace: Workspace, kind: Kind, weights: Sequence[Weight], how: str) -> None:
+        count = "1 weight is stored" if len(weights) == 1 else f"{len(weights)} weights are stored"
+        workspace.ledger.add(kind, self.name, weights[0].tensor, f"{count} {how}")
 
-def _count(tensors: list[str]) -> str:
-    return "1 weight is stored" if len(tensors) == 1 else f"{len(tensors)} weights are stored"
+
+def _raise_opset(workspace: Workspace, packed: int) -> None:
+    """Raise the graph to the opset that ``packed`` types need, and the other weights.
+
+    Raises Declined where ONNX has no way there and packing alone wants it, and ModelError where there is no graph
+    without.
+    """
+    schemes = [rounded.params.scheme for rounded in workspace.weights.values()]
+    blocks = BLOCK_OPSET if any(scheme.block for scheme in schemes) else 0
+    floats = FLOAT8_OPSET if any(scheme.steps is Steps.FLOAT8 for scheme in schemes) else 0
+    before, wanted = workspace.graph.opset, max(packed, blocks, floats)
+    if before >= wanted:
+        return
+    try:
+        workspace.graph = _raised(workspace, wanted)
+    except Declined as reason:
+        if before >= max(blocks, floats):
+            raise
+        what = "8-bit floats (--numbers)" if floats else "weights in blocks (--block-size)"
+        raise ModelError(f"{what}: {reason}. Leave them out; weights alone have none with --weight-bits 8.") from reason
+    workspace.ledger.add("changed", InsertQdq.name, "graph", f"opset {before} raised to {wanted}")
 
 
-def _raise(workspace: Workspace, opset: int) -> str:
-    """Raise the graph to ``opset``; if that is not possible, why."""
+def _raised(workspace: Workspace, opset: int) -> gs.Graph:
     if any(True for node in workspace.graph.nodes for _ in subgraph_nodes(node)):
-        return f"that needs opset {opset}, to which ONNX does not raise bodies of If, Loop and Scan"
+        raise Declined(f"that needs opset {opset}, to which ONNX does not raise bodies of If, Loop and Scan")
     try:
         raised = to_graph(raise_opset(workspace.model(), opset, "blocks and types of few bits", "--pack never"))
     except ModelError as error:
-        return str(error).removesuffix(".")
+        raise Declined(str(error).removesuffix(".")) from error
     planned = {*workspace.plan.activations, *(weight.tensor for weight in workspace.plan.weights)}
     if not planned <= raised.tensors().keys() or not workspace.plan.nodes <= {node.name for node in raised.nodes}:
-        return f"that needs opset {opset}, and ONNX's converter renames what is planned"
-    workspace.graph = raised
-    return ""
+        raise Declined(f"that needs opset {opset}, and ONNX's converter renames what is planned")
+    return raised
 
 
 def quantize_activation(graph: gs.Graph, names: Names, tensor: gs.Tensor, entry: Activation, params: QParams) -> None:

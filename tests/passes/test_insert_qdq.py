@@ -7,6 +7,7 @@ import onnx
 import pytest
 
 from onnxq.backends import backend_of
+from onnxq.errors import ModelError
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, changes_nothing, normal, ops, parse, run, workspace
@@ -152,7 +153,8 @@ def test_packed_weights_are_smaller_and_run_in_integers_as_before(backend: str, 
     engine = backend_of(backend).engine(model, {"x": DEEP_X.shape})
     assert {layer.precision for layer in engine.read_back().layers} == {"int8"}
     assert sqnr_db(run(model, x=DEEP_X)["y"], engine.run({"x": DEEP_X})["y"]) > 35
-    assert "packed" in space.ledger.of("changed")[-1].reason
+    said = [entry.reason for entry in space.ledger.of("changed")]
+    assert said == [f"opset 17 raised to {25 if kind == 'INT2' else 21}", f"1 weight is stored as {kind}, packed"]
     assert changes_nothing(space, InsertQdq())
 
 
@@ -177,6 +179,17 @@ def test_bodies_of_if_are_no_place_for_packed_types() -> None:
         step(space)
     assert "does not raise bodies of If" in space.ledger.of("declined")[-1].reason
     assert not any(tensor.data_type == onnx.TensorProto.INT4 for tensor in space.model().graph.initializer)
+
+
+def test_blocks_are_refused_where_no_opset_has_them() -> None:
+    text = """g (float[32,96] x) => (float[32,128] y) { a = MatMul(x, w) m = ReduceMax<keepdims=0>(x) flag = Greater(m, m)
+        y = If (flag) < then_branch = t () => (float[32,128] u) { u = Exp(a) },
+                        else_branch = e () => (float[32,128] v2) { v2 = Neg(a) }> }"""
+    space = workspace(parse(text, w=normal(96, 128)), {"x": normal(32, 96)})
+    for step in (PlanIntegers(activations=False), RoundWeights(4, solver="nearest", block_size=32)):
+        step(space)
+    with pytest.raises(ModelError, match=r"--block-size.*opset 21.*bodies of If.*--weight-bits 8"):
+        InsertQdq()(space)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])

@@ -101,8 +101,21 @@ def quantize(
         typer.Option("--per-tensor", help="One scale per weight, not per channel.", rich_help_panel=PLAN),
     ] = False,
     weight_bits: Annotated[
-        int | None,
-        typer.Option(help="2 to 8. [default: the backend's]", rich_help_panel=PLAN),
+        str | None,
+        typer.Option(
+            metavar="BITS",
+            help="2 to 8; 4,first=8,last=8 for others in the first and last layers; budget=4.5 for an average that is "
+            "spent where it helps most (docs/recipes.md). [default: the backend's]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    activation_bits: Annotated[
+        str | None,
+        typer.Option(
+            help="Of what layers read: 2 to 8, below 8 simulated, or 16 where the backend has that; or by layer: "
+            "4,first=8,last=8,REGEX=6. [default: the backend's]",
+            rich_help_panel=PLAN,
+        ),
     ] = None,
     block_size: Annotated[
         int | None,
@@ -170,8 +183,10 @@ def quantize(
     from onnxq.cli.progress import progress_bars
     from onnxq.options import Options
     from onnxq.pipeline import quantize as run
+    from onnxq.planning.activation_bits import read_bits
     from onnxq.preprocess import parse_preprocessing
     from onnxq.recipe import load_recipe
+    from onnxq.solving.widths import read_widths
 
     card = card_of(model)
     written = load_recipe(recipe or (card.recipe_path or card.recipe if card else "default"))
@@ -180,7 +195,7 @@ def quantize(
         samples,
         batch,
         per_tensor,
-        weight_bits,
+        read_widths(weight_bits) if weight_bits is not None else None,
         block_size,
         pack,
         weights_only,
@@ -196,6 +211,7 @@ def quantize(
         ranges_out is not None,
         cluster,
         statistics,
+        read_bits(activation_bits) if activation_bits is not None else None,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)

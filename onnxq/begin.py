@@ -15,6 +15,7 @@ from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.passes import CastFloat, CorrectBias, PlanIntegers, RoundWeights
+from onnxq.planning.activation_bits import refuse_bits
 from onnxq.proof import Proof
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.record import Record
@@ -60,6 +61,7 @@ def begin(
     asked = backends_of(backend or recipe.backends or "onnxruntime")
     backends = [reduced(entry, options.reduce_range) for entry in asked]
     refuse_floats(recipe, backends)
+    _refuse_bits(recipe, backends)
     if build:
         for entry in backends:
             require(entry)
@@ -105,6 +107,15 @@ def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
             raise RecipeError(f"numbers: no FP8 (--numbers): {backends[0].title} has no kernels for it. Leave it out.")
         if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
             raise RecipeError(f"float: no {step.to.upper()} (--float): {backends[0].fp32_reason}. Leave it out.")
+
+
+def _refuse_bits(recipe: Recipe, backends: Sequence[Backend]) -> None:
+    """Raises RecipeError where a backend has no activations of the bits that are asked for."""
+    for step in recipe.passes:
+        bits = step.bits() if isinstance(step, PlanIntegers) else None
+        if bits is not None:
+            for backend in backends:
+                refuse_bits(bits, backend)
 
 
 def from_card(

@@ -28,6 +28,10 @@ def deliver(space: Workspace, graph: gs.Graph, side_file: SideFile) -> Delivery:
     A file has one grid a tensor. What it cannot say goes to the ledger.
     """
     weights = _set_on_grid(space, graph)
+    other = sum(params.scheme.bits != 8 for params in space.activations.values())
+    if other and not side_file.has_bits:
+        reason = f"{other} grids have not 8 bits, which the file beside the model cannot say: its tools will take 8"
+        space.ledger.add("warning", "deliver", side_file.suffix, reason)
     planned = space.plan.activations
     layers = {
         node.name: tuple(

@@ -73,7 +73,11 @@ def backend_facts(entry: BackendResult) -> dict[str, object]:
             tensor: {"grid": str(params.scheme), **_numbers(params)} for tensor, params in entry.activations.items()
         },
         "weights": {
-            weight.tensor: {"grid": str(rounded.params.scheme), "bits": rounded.params.scheme.bits}
+            weight.tensor: {
+                "grid": str(rounded.params.scheme),
+                "bits": rounded.params.scheme.bits,
+                "solved": plain(entry.solved.get(weight)),
+            }
             for weight, rounded in entry.weights.items()
         },
         "ledger": plain(list(entry.ledger.entries)),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
@@ -10,26 +11,40 @@ from onnxq.execute import Session
 from onnxq.inputs import Array
 
 
+@dataclass
+class Heard:
+    """Sums of squares of float outputs, and of their error, batch by batch."""
+
+    signal: dict[str, float] = field(default_factory=dict)
+    error: dict[str, float] = field(default_factory=dict)
+
+    def add(self, wanted: Mapping[str, Array], made: Mapping[str, Array]) -> None:
+        for name, array in wanted.items():
+            if array.dtype.kind == "f":
+                self.signal[name] = self.signal.get(name, 0) + _power(array)
+                self.error[name] = self.error.get(name, 0) + _difference(array, made[name])
+
+    @property
+    def noise(self) -> float:
+        """Error over signal in power, the mean over all outputs; infinite where none can be compared."""
+        heard = [name for name, power in self.signal.items() if math.isfinite(power) and power > 0]
+        return float(np.mean([self.error[name] / self.signal[name] for name in heard])) if heard else math.inf
+
+
 def noise(
     reference: onnx.ModelProto, models: Sequence[onnx.ModelProto], batches: Sequence[Mapping[str, Array]]
 ) -> list[float]:
-    """Of each model: error over signal in power, the mean over all float outputs; infinite where none can be compared.
+    """Of each model the ``noise`` of its outputs.
 
     Each is computed as it is written, batch by batch. Raises ModelError where onnxruntime cannot run one.
     """
     wanted, sessions = Session(reference), [Session(model, optimize=False) for model in models]
-    signal: dict[str, float] = {}
-    errors: list[dict[str, float]] = [{} for _ in models]
+    heard = [Heard() for _ in models]
     for feeds in batches:
-        answers = {name: array for name, array in wanted.run(feeds).items() if array.dtype.kind == "f"}
-        for name, array in answers.items():
-            signal[name] = signal.get(name, 0) + _power(array)
-        for session, error in zip(sessions, errors, strict=True):
-            made = session.run(feeds)
-            for name, array in answers.items():
-                error[name] = error.get(name, 0) + _difference(array, made[name])
-    heard = [name for name, power in signal.items() if math.isfinite(power) and power > 0]
-    return [float(np.mean([error[name] / signal[name] for name in heard])) if heard else math.inf for error in errors]
+        answers = wanted.run(feeds)
+        for session, one in zip(sessions, heard, strict=True):
+            one.add(answers, session.run(feeds))
+    return [one.noise for one in heard]
 
 
 def _difference(one: Array, other: Array) -> float:

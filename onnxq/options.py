@@ -1,5 +1,6 @@
 """What a user may ask of ``quantize`` beside the model, the samples and the backends."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,10 @@ from onnxq.passes import (
     PlanIntegers,
     RoundWeights,
 )
+from onnxq.planning.activation_bits import ActivationBits
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
+from onnxq.solving.widths import Bits, Widths
 from onnxq.validation import validated
 
 if TYPE_CHECKING:
@@ -27,10 +30,12 @@ class Options:
     """None and empty mean: as the recipe says.
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
-    weight; ``weight_bits``: 2 to 8; ``block_size``: how many rows of a weight may share a scale where its layer
-    computes in float; ``pack``: whether weights of up to 4 bits are packed in the file, ``auto``, ``always`` or
-    ``never``; ``numbers``: int8, or fp8 (TensorRT only); ``weights_only``: no activation becomes integer, and weights have 4 bits in blocks of 32 rows unless it
-    is said otherwise; ``exclude``: regular expressions on node names;
+    weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``activation_bits``: 2 to 8, or 16,
+    of what layers read, or by layer as the pass ``plan`` has it; ``block_size``: how many
+    rows of a weight may share a scale where its layer computes in float; ``pack``: whether weights of up to 4 bits are
+    packed in the file, ``auto``, ``always`` or ``never``; ``weights_only``: no activation becomes integer, and weights
+    have 4 bits in blocks of 32 rows unless it is said otherwise; ``numbers``: int8, or fp8 (TensorRT only);
+    ``exclude``: regular expressions on node names;
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
@@ -44,7 +49,7 @@ class Options:
     samples: int | None = None
     batch: int | None = None
     per_tensor: bool = False
-    weight_bits: int | None = None
+    weight_bits: Bits | None = None
     block_size: int | None = None
     pack: str | None = None
     weights_only: bool = False
@@ -60,6 +65,7 @@ class Options:
     export_ranges: bool = False
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
+    activation_bits: int | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
@@ -69,8 +75,12 @@ class Options:
         for name in ("exclude", "keep_float"):
             if isinstance(getattr(self, name), str):  # a tuple of its letters, to Python
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
-        if self.weight_bits is not None and not 2 <= self.weight_bits <= 8:
-            raise RecipeError(f"weight_bits: {self.weight_bits} is not 2 to 8 (--weight-bits).")
+        if self.activation_bits is not None:
+            ActivationBits.of(self.activation_bits)
+        try:
+            Widths.of(self.weight_bits)
+        except RecipeError as error:
+            raise RecipeError(f"weight_{str(error).removesuffix('.')} (--weight-bits).") from error
 
     def applied(self, recipe: Recipe) -> Recipe:
         """The recipe with what was asked for in place of its own options."""
@@ -82,14 +92,18 @@ class Options:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
         if self.weights_only:
             recipe = _of_weights_only(recipe, self)
-        elif self.weight_bits is not None:
-            recipe = _told(recipe.changed(RoundWeights, bits=self.weight_bits), bits=self.weight_bits)
+        if self.weight_bits is not None:
+            bits = dict(self.weight_bits) if isinstance(self.weight_bits, Mapping) else self.weight_bits
+            recipe = _told(recipe.changed(RoundWeights, bits=bits), bits=Widths.of(bits).usual)
         if self.block_size is not None:
             recipe = _changed(recipe, RoundWeights, "--block-size", block_size=self.block_size)
         if self.pack is not None:
             recipe = _changed(recipe, InsertQdq, "--pack", packed=self.pack)
         if self.numbers is not None:
             recipe = _changed(recipe, PlanIntegers, "--numbers", numbers=self.numbers)
+        if self.activation_bits is not None:
+            default = ActivationBits.of(self.activation_bits).default
+            recipe = _told(recipe.changed(PlanIntegers, activation_bits=self.activation_bits), activation_bits=default)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(
@@ -107,8 +121,9 @@ def _of_weights_only(recipe: Recipe, options: Options) -> Recipe:
     """The recipe without what serves activations alone, and with weights of few bits in blocks."""
     kept = tuple(step for step in recipe.passes if not isinstance(step, BalanceActivations | EqualizeChannels))
     recipe = replace(recipe, passes=kept).changed(PlanIntegers, activations=False)
-    bits = options.weight_bits or 4
-    return recipe.changed(RoundWeights, bits=bits, block_size=32 if bits <= 4 else None)
+    bits = 4 if options.weight_bits is None else options.weight_bits
+    few = (Widths.of(bits).usual or 4) <= 4
+    return recipe.changed(RoundWeights, bits=bits, block_size=32 if few else None)
 
 
 def _changed(
@@ -120,7 +135,7 @@ def _changed(
 
 
 def _told(recipe: Recipe, **options: object) -> Recipe:
-    """What weights will be like is told to the passes, if any, that weigh activations against them."""
+    """What weights and activations will be like is told to the passes, if any, that weigh them against each other."""
     for kind in (EqualizeChannels, BalanceActivations):
         known = {name: value for name, value in options.items() if name in kind.__dataclass_fields__}
         if known and any(isinstance(step, kind) for step in recipe.passes):

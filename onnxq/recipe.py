@@ -73,7 +73,7 @@ RECIPES: Mapping[str, Recipe] = {
             BalanceActivations(),
             PlanIntegers(),
             Calibrate(),
-            RoundWeights(),
+            RoundWeights(solver="coordinate_descent"),
             CorrectBias(),
             InsertQdq(),
         ),

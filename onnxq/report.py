@@ -17,6 +17,7 @@ from onnxq.errors import OutputError
 from onnxq.files import write_file
 from onnxq.ledger import Entry, Kind
 from onnxq.result import BackendResult, Result, Scores
+from onnxq.solving.solved_layer import told
 
 REASONS = 6  # of one kind shown per backend; --json has all
 FORMATS = (".html", ".svg", ".txt")
@@ -182,6 +183,7 @@ def _notes(entry: BackendResult, path: Path | None, shared: Sequence[Entry]) -> 
     if entry.problem is not None:
         lines.append(Text(f"  engine    {entry.problem}", "red"))
     lines += _float_layers(entry.built, entry.plan.floats)
+    lines += [Text(f"  weights   {line}", "dim") for line in told(entry.solved.values())]
     return lines + _reasons([e for e in entry.ledger.entries if e not in shared])
 
 

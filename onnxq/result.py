@@ -1,7 +1,7 @@
 """What ``quantize`` gives back: a graph per backend and every fact about it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -18,6 +18,7 @@ from onnxq.outside import total_bytes
 from onnxq.plan import Plan, Weight
 from onnxq.ranges.range_file import write_ranges
 from onnxq.scheme import QParams, Range
+from onnxq.solving.solved_layer import SolvedLayer
 from onnxq.two_files import data_file
 from onnxq.variants import Ablation
 from onnxq.workspace import RoundedWeight
@@ -65,7 +66,8 @@ class BackendResult:
     """One backend's graph and what is known of it. ``problem`` says why the engine refused it, if it did;
     ``simulated``: there is no engine to build; ``delivery``: what the target's tools take, if not the graph;
     ``stand_in``: what was judged in the graph's place, where onnxruntime cannot run it;
-    ``ranges``: of the model's own tensors, where that was asked for; ``seconds``: of the passes after calibration."""
+    ``ranges``: of the model's own tensors, where that was asked for; ``seconds``: of the passes after calibration;
+    ``solved``: how the integers of weights were chosen, where they were."""
 
     backend: str
     title: str
@@ -85,6 +87,7 @@ class BackendResult:
     kept: Kept | None = None
     ranges: Mapping[str, Range] | None = None
     seconds: float = 0.0
+    solved: Mapping[Weight, SolvedLayer] = field(default_factory=dict)
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""

@@ -186,4 +186,5 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         delivery=delivery,
         stand_in=space.stand_in,
         seconds=time.perf_counter() - start,
+        solved=space.solved,
     )

@@ -3,8 +3,8 @@
 A float32 is counted in the bucket of its high 16 bits (sign, exponent, 7 bits of mantissa). No range is needed in
 advance, so one pass suffices; counts are integers, so any order and any split of the samples gives the same
 result; and every bucket is narrower than 1 % of its values. Of large tensors a part of the values is counted, see
-``thinning.py``; the extremes are of all. A tensor takes less than 300 kB, and twice that where a bucket counts more than
-four thousand million values.
+``thinning.py``; the extremes are of all. A tensor takes less than 300 kB, and twice that where a bucket counts more
+than four thousand million values.
 """
 
 from collections.abc import Callable
@@ -119,7 +119,7 @@ class Count:
                 self._tally(thinning.hits(extremes, some, sign), -thinning.each, of_hits, sign)
 
     def _tally(self, values: NDArray[np.float32], each: int, weights: Weights | None, sign: int = 0) -> None:
-        """Count each of the values, [rows, values], so many times, by its weight; those of one ``sign`` only, or all."""
+        """Count each of the values, [rows, values], so often, by its weight; those of one ``sign`` only, or all."""
         assert self._counts is not None
         rows = np.ascontiguousarray(values, "<f4")
         buckets = rows.view("<u2")[:, 1::2].astype(np.intp)  # of another type they would be converted bit by bit

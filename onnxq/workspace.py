@@ -17,6 +17,7 @@ from onnxq.plan import Plan, Weight
 from onnxq.record import Record
 from onnxq.samples import Samples
 from onnxq.scheme import Integers, QParams, Range
+from onnxq.solving.solved_layer import SolvedLayer
 from onnxq.statistics import TensorStatistics
 from onnxq.watching import Kept, Watcher
 
@@ -62,6 +63,7 @@ class Workspace:
     kept: dict[Watcher[Any], Any] = field(default_factory=dict)  # what watchers did, beside the statistics
     activations: dict[str, QParams] = field(default_factory=dict)
     weights: dict[Weight, RoundedWeight] = field(default_factory=dict)
+    solved: dict[Weight, SolvedLayer] = field(default_factory=dict)  # how, for the report
     ledger: Ledger = field(default_factory=Ledger)
     progress: Progress = silent
     stand_in: onnx.ModelProto | None = None  # runs in place of the graph where onnxruntime lacks kernels for it
@@ -85,6 +87,7 @@ class Workspace:
             kept=dict(self.kept),
             activations={},
             weights={},
+            solved={},
             ledger=self.ledger.copy(),
             normals=dict(self.normals),
             uncorrected=dict(self.uncorrected),
@@ -96,6 +99,7 @@ class Workspace:
         """The same again, for the same backends."""
         fresh = self.fork(self.backend)
         fresh.activations, fresh.weights, fresh.beside = dict(self.activations), dict(self.weights), self.beside
+        fresh.solved = dict(self.solved)
         return fresh
 
     def restore(self, earlier: "Workspace") -> None:

@@ -27,6 +27,7 @@ from onnxq.graph import HEAVY_OPS, Names, producer
 from onnxq.kept_samples import Array, Window, keep
 from onnxq.layer_error import Grids, LayerError
 from onnxq.normalise import opset
+from onnxq.planning.activation_bits import ActivationBits, at_bits
 from onnxq.rewriting import attempt, concluded
 from onnxq.scheme import Steps
 from onnxq.workspace import TOLERANCE, Workspace
@@ -39,18 +40,21 @@ LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the er
 class BalanceActivations:
     """Balance where the layers' error falls by at least ``gain_db`` (a bit is 6) with a Mul, or ``FREE_DB`` where
     what is before takes the factor. ``samples``: how many are looked at. ``bits`` (None as the backends have it) and
-    ``per_channel``: of weights."""
+    ``per_channel``: of weights; ``activation_bits``: of activations, as ``plan`` will have them."""
 
     gain_db: float = 5.0
     samples: int = 16
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
+    activation_bits: int | None = None
     name: ClassVar[str] = "balance_activations"
     tolerance: ClassVar[float] = TOLERANCE
 
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise RecipeError(f"samples: {self.samples} is below 1")
+        if self.activation_bits is not None:
+            ActivationBits.of(self.activation_bits)
 
     def __call__(self, workspace: Workspace) -> bool:
         grids = self._grids(workspace)
@@ -74,7 +78,8 @@ class BalanceActivations:
         for backend in workspace.backends:
             bits = self.bits if self.bits and backend.weight.steps is not Steps.LOGARITHMIC else backend.weight.bits
             axis = 0 if self.per_channel and backend.per_channel else None
-            found[Grids(backend.activation, replace(backend.weight, bits=bits, axis=axis))] = None
+            activation = at_bits(backend.activation, backend, self.activation_bits)
+            found[Grids(activation, replace(backend.weight, bits=bits, axis=axis))] = None
         return list(found)
 
     def _reaches(self, workspace: Workspace, found: Sequence[Group]) -> dict[str, Vector]:

@@ -1,6 +1,9 @@
 """``x`` becomes ``DequantizeLinear(QuantizeLinear(x))`` where the plan says so, and weights become integers
 behind a DequantizeLinear. Readers that want floats keep reading ``x``.
 
+A grid of fewer than 8 bits is stored in 8, at which QuantizeLinear saturates, so a Clip of the integers follows. Around
+it onnxruntime, OpenVINO and TensorRT-RTX keep their INT8 kernels; a Clip of floats before costs onnxruntime's.
+
 A logarithmic grid, which these operators do not have, is simulated: Q/DQ of the logarithm, and weights that are
 rounded but stored as floats. 16-bit Q/DQ are onnxruntime's own (com.microsoft) below opset 21, the first to have them.
 
@@ -145,9 +148,24 @@ def quantize_activation(graph: gs.Graph, names: Names, tensor: gs.Tensor, entry:
         return
     grid, domain = _constants(names, tensor.name, params), _domain(graph, params)
     integers = gs.Variable(names.fresh(f"{tensor.name}/quantized"), params.scheme.dtype, tensor.shape)
-    for op, given, made in (("QuantizeLinear", source, integers), ("DequantizeLinear", integers, result)):
+    kept = _clipped(graph, names, tensor.name, integers, params)
+    for op, given, made in (("QuantizeLinear", source, integers), ("DequantizeLinear", kept, result)):
         name = names.fresh(f"{tensor.name}/{op}")
         graph.nodes.append(gs.Node(op, name, inputs=[given, *grid], outputs=[made], domain=domain))
+
+
+def _clipped(graph: gs.Graph, names: Names, name: str, integers: gs.Variable, params: QParams) -> gs.Variable:
+    """The integers within the grid, where their type holds more."""
+    scheme = params.scheme
+    if scheme.bits == 8 * scheme.dtype.itemsize:
+        return integers
+    ends = [
+        gs.Constant(names.fresh(f"{name}/{end}"), np.array(value, scheme.dtype))
+        for end, value in (("lowest", scheme.lowest), ("highest", scheme.highest))
+    ]
+    kept = gs.Variable(names.fresh(f"{name}/clipped"), scheme.dtype, integers.shape)
+    graph.nodes.append(gs.Node("Clip", names.fresh(f"{name}/Clip"), inputs=[integers, *ends], outputs=[kept]))
+    return kept
 
 
 def _domain(graph: gs.Graph, params: QParams) -> str | None:

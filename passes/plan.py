@@ -1,6 +1,8 @@
-"""Decide what becomes integer for the backend, without changing the graph."""
+"""Decide what becomes integer for the backend, and with how many bits, without changing the graph."""
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,21 +10,24 @@ from onnxq.backends.backend import Backend
 from onnxq.errors import ModelError, RecipeError, unknown
 from onnxq.graph import HEAVY_OPS, every_node
 from onnxq.plan import Plan
+from onnxq.planning.activation_bits import STORED, ActivationBits, with_bits
 from onnxq.planning.placement import Wishes, place
 from onnxq.workspace import Workspace
 
 
 @dataclass(frozen=True)
 class PlanIntegers:
-    """``exclude``: regular expressions searched in node names; ``keep_float``: operator types; without ``activations``
-    weights alone are stored as integers, and every layer computes in float; ``numbers``: what integers stand for here,
-    or 8-bit floats in their place, where the backend has them.
+    """``exclude``: regular expressions searched in node names; ``keep_float``: operator types; ``activation_bits``: 2
+    to 8, or 16, of what linear layers read, for all of them or by ``default``, ``first``, ``last`` and regular
+    expressions; None as the backend has it; without ``activations`` weights alone are stored as integers, and every
+    layer computes in float; ``numbers``: int8, or 8-bit floats in place of integers, where the backend has them.
 
     Raises ModelError if nothing is left to quantize.
     """
 
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
+    activation_bits: int | Mapping[str, int] | None = None
     activations: bool = True
     numbers: Literal["int8", "fp8"] = "int8"
     name: ClassVar[str] = "plan"
@@ -33,12 +38,24 @@ class PlanIntegers:
                 re.compile(pattern)
             except re.error as error:
                 raise RecipeError(f"exclude: {pattern!r} is not a regular expression: {error}") from error
+        if self.bits() is not None and self.numbers == "fp8":
+            raise RecipeError(
+                "numbers: fp8 has 8 bits (--numbers), and activation_bits are set. Leave one of them out."
+            )
+
+    def bits(self) -> ActivationBits | None:
+        """``activation_bits``, read."""
+        return None if self.activation_bits is None else ActivationBits.of(self.activation_bits)
 
     def __call__(self, workspace: Workspace) -> bool:
         self._warn_of_idle_wishes(workspace)
         plan = place(workspace.graph, self._backend(workspace), Wishes(self.exclude, self.keep_float, self.activations))
         if not plan.weights:
             raise ModelError(nothing_to_quantize(workspace, plan))
+        bits = self.bits()
+        if bits is not None:
+            plan = with_bits(workspace.graph, plan, workspace.backend, bits)
+            _tell_bits(workspace, plan)
         changed = plan != workspace.plan
         workspace.plan = plan
         return changed
@@ -56,9 +73,29 @@ class PlanIntegers:
         for pattern in self.exclude:
             if not any(re.search(pattern, name) for name in names):
                 workspace.ledger.add("warning", self.name, pattern, f"exclude {pattern!r} matches no node of the model")
+        bits = self.bits()
+        for pattern in [] if bits is None else bits.idle(names):
+            reason = f"activation_bits: {pattern!r} matches no node of the model"
+            workspace.ledger.add("warning", self.name, pattern, reason)
         for op in self.keep_float:
             if op not in ops:
                 workspace.ledger.add("warning", self.name, op, f"keep_float: {unknown('operator', op, ops)}")
+
+
+def _tell_bits(workspace: Workspace, plan: Plan) -> None:
+    """What engines make of grids that are not of 8 bits."""
+    backend = workspace.backend
+    counts = Counter(entry.schemes.signed.bits for entry in plan.activations.values())
+    for bits, count in sorted(counts.items()):
+        said = f"{count} of {counts.total()} activations have {bits} bits"
+        if bits < STORED:
+            what = f"simulated, as integers of 8 bits that are clipped to {bits}"
+            reason = f"{said}: {what}; engines compute with 8, or in float"
+        elif bits > STORED and backend.wide_note:
+            reason = f"{said}: {backend.wide_note}"
+        else:
+            continue
+        workspace.ledger.add("warning", PlanIntegers.name, f"{bits} bits", reason)
 
 
 def nothing_to_quantize(workspace: Workspace, plan: Plan) -> str:

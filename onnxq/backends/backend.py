@@ -55,10 +55,12 @@ class Grids:
 
 @dataclass(frozen=True)
 class SideFile:
-    """A file of grids that a target's own tools want beside the float model: what its name ends in, and its text."""
+    """A file of grids that a target's own tools want beside the float model: what its name ends in, and its text.
+    ``has_bits``: whether it says how many bits a grid has; without, the tools take 8."""
 
     suffix: str
     write: Callable[[Grids], str]
+    has_bits: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class Backend:
     ``build``: the engine's door, None for a target that is only simulated;
     ``modules``: Python packages any of which is the engine, and the ``extra`` of onnxq that installs it;
     ``opens_shapes``: the engine takes shapes that change from run to run;
+    ``wide``: its grids of 16 bits, None where it has none; ``wide_note``: what it makes of them, if not integers;
     ``splits_bias``: a layer is integer only if it is quantized before the Add of its bias, and behind its activation;
     ``left_constants``: whether a MatMul whose constant is its first operand is quantized;
     ``concat``: the grids of a Concat that a Conv reads, where the usual ones give wrong answers;
@@ -154,6 +157,8 @@ class Backend:
     modules: tuple[str, ...] = ()
     extra: str = ""
     opens_shapes: bool = True
+    wide: ActivationSchemes | None = None
+    wide_note: str = ""
     saturates: Callable[[], bool] | None = None
     float8: bool = False
     low_bits: LowBits = LowBits()

@@ -165,6 +165,7 @@ def _precision(kernel: onnx.NodeProto, types: Mapping[str, int]) -> str:
 
 
 _U8 = Scheme(signed=False, symmetric=False)
+_U16 = Scheme(signed=False, symmetric=False, bits=16)
 _BETWEEN = Rule(Reads.ENCLOSED, writes=True)
 _MOVES = Rule(Reads.ENCLOSED, writes=True, same_grid=True)
 
@@ -199,6 +200,8 @@ BACKEND = Backend(
         ),
     },
     activation=ActivationSchemes(_U8, _U8, _U8),
+    wide=ActivationSchemes.always(_U16),
+    wide_note="onnxruntime computes the layers that read them in float",
     weight=Scheme(signed=True, symmetric=True),
     absorbs=frozenset({"Relu", "Clip"}),
     refuses={"ConvTranspose": "ConvTranspose: onnxruntime has no integer kernel for it"},

@@ -188,6 +188,7 @@ def _build(model: onnx.ModelProto, shapes: Shapes) -> Engine:
 _U8 = Scheme(signed=False, symmetric=True)  # of what is not negative: a zero point of 0
 _I8 = Scheme(signed=True, symmetric=True)
 _U8_SHIFTED = Scheme(signed=False, symmetric=False)
+_U16 = Scheme(signed=False, symmetric=False, bits=16)
 
 BACKEND = Backend(
     name="openvino",
@@ -203,6 +204,8 @@ BACKEND = Backend(
         ),
     },
     activation=ActivationSchemes(non_negative=_U8, signed=_I8, lopsided=_U8_SHIFTED),
+    wide=ActivationSchemes.always(_U16),
+    wide_note="OpenVINO drops their rounding and computes the layers that read them in float",
     concat=ActivationSchemes(non_negative=_U8, signed=_U8_SHIFTED, lopsided=_U8_SHIFTED),
     quantized_before=MAXIMA,
     weight=_I8,

@@ -51,6 +51,7 @@ BACKEND = replace(
     title="onnxruntime + OpenVINO",
     modules=("openvino",),
     extra="openvino",
+    wide_note=f"{onnxruntime.BACKEND.wide_note}; {openvino.BACKEND.wide_note}",
     quantized_before=openvino.MAXIMA,
     low_bits=openvino.BACKEND.low_bits,  # the stricter of the two
     lowering=(*onnxruntime.BACKEND.lowering, KeepAxes()),

@@ -69,7 +69,7 @@ def _gfpq(grids: Grids) -> str:
     return json.dumps({"nnie": {"gfpq_param_dict": layers}}, indent=1)
 
 
-TENGINE_SCALES = SideFile(".scale", _tengine)
+TENGINE_SCALES = SideFile(".scale", _tengine, has_bits=False)
 PPL_NN_QUANT = SideFile(".quant.json", _ppl_nn)
 PPL_RANGES = SideFile(".clip_ranges.json", _ppl)
 NNIE_GFPQ = SideFile(".gfpq.json", _gfpq)

@@ -7,6 +7,7 @@ import onnx_graphsurgeon as gs
 
 from onnxq.errors import Declined, ModelError
 from onnxq.graph import MOVERS, is_output, readers
+from onnxq.lifting.clipped_integers import clip, narrowed_alike
 from onnxq.lifting.dynamic import FUSED_OPS, INTEGER_OPS, expand_dynamic
 from onnxq.lifting.emulate import aligned, dequantize_in_float, quantize_in_float, shift_in_float
 from onnxq.lifting.implied import implied_activation
@@ -59,6 +60,8 @@ def _node(work: Lifting, graph: gs.Graph, node: gs.Node) -> Sequence[gs.Node] | 
         return None
     if node.op == "DequantizeLinear":
         return _dequantize(work, graph, node)
+    if node.op == "Clip":
+        return clip(work, graph, node)
     return move(work, graph, node) if node.op in MOVERS else None
 
 
@@ -109,6 +112,8 @@ def _dequantize(work: Lifting, graph: gs.Graph, node: gs.Node) -> Sequence[gs.No
     if entry is not None and isinstance(entry.real, Stored):
         axes = entry.real.integers.ndim
     grid = read_grid(node, axes, _dtype(entry, source), work.opset)
+    if grid is not None and entry is not None and entry.grid is not None:
+        grid = narrowed_alike(grid, entry.grid)
     if values is not None and grid is not None:
         return work.settle(graph, node, work.constants.of(source, Stored.on(grid, values), source.name))
     if entry is None:

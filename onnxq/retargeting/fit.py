@@ -41,6 +41,8 @@ def fit_activation(learned: QParams, schemes: ActivationSchemes, *, refit: bool 
     """The grid of one of ``schemes`` that is the learned one; or of its range, where there is none or at ``refit``."""
     found = reals(learned)
     best = schemes.of(_without_odd_end(learned, found))
+    if narrow := _narrow(learned, schemes):
+        return Fit(narrow)
     same = [exact(learned, scheme) for scheme in (best, schemes.non_negative, schemes.signed, schemes.lopsided)]
     kept = next((params for params in same if params is not None), None)
     if kept is None or (refit and same[0] is None):
@@ -48,6 +50,15 @@ def fit_activation(learned: QParams, schemes: ActivationSchemes, *, refit: bool 
         return Fit(params, f"{learned.scheme} becomes {best}: its range is kept, {_steps(learned, params)}")
     slower = "" if same[0] is not None else f"kept as {kept.scheme}, exactly; {best} would be faster (refit)"
     return Fit(kept, slower=slower)
+
+
+def _narrow(learned: QParams, schemes: ActivationSchemes) -> QParams | None:
+    """A grid of fewer bits than the target's, which its integers hold, clipped; None where it is none such."""
+    if learned.scheme.bits >= min(schemes.signed.bits, 8) or schemes.signed.steps is Steps.LOGARITHMIC:
+        return None
+    each = (schemes.non_negative, schemes.signed, schemes.lopsided)
+    same = [exact(learned, replace(scheme, bits=learned.scheme.bits)) for scheme in each]
+    return next((params for params in same if params is not None), None)
 
 
 def from_zero(fit: Fit, scheme: Scheme, activation: str) -> Fit:

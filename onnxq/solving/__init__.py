@@ -6,6 +6,9 @@ from typing import cast
 
 from onnxq import plugins
 from onnxq.errors import RecipeError, unknown
+from onnxq.solving.adaround import AdaRound
+from onnxq.solving.auto import Auto
+from onnxq.solving.bit_split import BitSplit
 from onnxq.solving.coordinate_descent import CoordinateDescent
 from onnxq.solving.gptq import Gptq
 from onnxq.solving.grid import Grid
@@ -20,11 +23,17 @@ SOLVERS: dict[str, type[Solver]] = {
     "mse": Mse,
     "gptq": Gptq,
     "coordinate_descent": CoordinateDescent,
+    "bit_split": BitSplit,
+    "adaround": AdaRound,
+    "auto": Auto,
 }
 Choice = str | Mapping[str, Mapping[str, object] | None]  # the name of a solver, or {name: options}
 
 __all__ = [
     "SOLVERS",
+    "AdaRound",
+    "Auto",
+    "BitSplit",
     "Choice",
     "CoordinateDescent",
     "Gptq",

@@ -8,7 +8,7 @@ All matrices are turned (see ``columns_first``). ``R`` is kept up to date: insid
 turn comes, behind it by one product of matrices.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -133,10 +133,16 @@ class Descent:
             self.residual[columns] -= along * moved
 
     def _fit(self, wanted: Matrix, made: Matrix, blocks: slice = slice(None)) -> None:
-        """The scale ``wanted / made`` where there is one, ``(W H Z^T) / (Z H Z^T)``."""
-        scale = self.grid.scale.copy()
-        np.divide(wanted, made, out=scale[:, :, blocks], where=(wanted > 0) & (made > 0))
-        self.grid = self.grid.with_scale(scale)
+        """The scale ``wanted / made``, ``(W H Z^T) / (Z H Z^T)``, where there is one: the nearest that the grid allows,
+        if that is better than what it has."""
+        before = self.grid.scale
+        ideal = before.copy()
+        np.divide(wanted, made, out=ideal[:, :, blocks], where=(wanted > 0) & (made > 0))
+        allowed = self.grid.with_scale(ideal).scale
+        better = (allowed - before)[:, :, blocks] * ((allowed + before)[:, :, blocks] * made - 2 * wanted) < 0
+        scale = before.copy()
+        np.copyto(scale[:, :, blocks], allowed[:, :, blocks], where=better)
+        self.grid = replace(self.grid, scale=scale)
 
 
 def _rows(one: Matrix, other: Matrix) -> Matrix:

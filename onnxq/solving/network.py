@@ -7,7 +7,6 @@ from onnxq.data.batches import Batch
 from onnxq.errors import ModelError
 from onnxq.few_samples import few
 from onnxq.held_out import noise
-from onnxq.plan import Weight
 from onnxq.solving import Solver
 from onnxq.solving.sequence import NAME, Floors, Rounded, Solved, solve_in_order, with_integers
 from onnxq.workspace import RoundedWeight, Workspace
@@ -17,9 +16,7 @@ BATCH = 8
 JUDGES = 5  # of so many batches one judges
 
 
-def solved(
-    workspace: Workspace, nearest: Rounded, floors: Floors, solver: Solver, samples: int | None
-) -> dict[Weight, RoundedWeight]:
+def solved(workspace: Workspace, nearest: Rounded, floors: Floors, solver: Solver, samples: int | None) -> list[Solved]:
     """Weights to take in place of the ``nearest``: all that were solved, or none."""
     full = all(weight.params.scheme.bits >= FULL_BITS for weight in nearest.values())
     batches = few(workspace.samples, samples or (32 if full else 256), BATCH)
@@ -32,12 +29,12 @@ def solved(
     except ModelError as refusal:
         reason = f"its weights are rounded to nearest: it cannot be run part by part: {refusal}"
         workspace.ledger.add("declined", NAME, "graph", reason)
-        return {}
+        return []
     if not helps:
-        return {}
+        return []
     for one in found:
         _tell(workspace, one)
-    return {one.weight: one.rounded for one in found}
+    return found
 
 
 def _density(weight: RoundedWeight) -> int:

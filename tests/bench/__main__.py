@@ -23,6 +23,7 @@ PARTS = (
     "balance",
     "low_bits",
     "what_passes_bring",
+    "solvers",
     "robust",
 )
 

@@ -153,7 +153,15 @@ def test_where_data_is(refused: Callable[..., str], folder: Path, data: str | No
         (["--preprocess", "{resise: 8}"], ["unknown field 'resise'", "Did you mean 'resize'?"]),
         (["--samples", "0"], ["samples: 0 is less than 1", "--samples"]),
         (["--batch", "-1"], ["batch: -1 is less than 1", "--batch"]),
-        (["--weight-bits", "9"], ["weight_bits: 9 is not 2 to 8", "--weight-bits"]),
+        (["--activation-bits", "9"], ["activation_bits: 9, not 2 to 8, or 16", "--activation-bits"]),
+        (["--activation-bits", "4,last=17"], ["'last' is 17, not 2 to 8"]),
+        (["--activation-bits", "few"], ["'few' is no number of bits", "4,first=8,last=8"]),
+        (["--activation-bits", "16", "--backend", "tensorrt"], ["TensorRT takes no activations of 16 bits"]),
+        (["--weight-bits", "9"], ["weight_bits: 9 is not a whole number from 2 to 8", "--weight-bits"]),
+        (["--weight-bits", "4.5"], ["weight_bits: 4.5 is not a whole number", "--weight-bits"]),
+        (["--weight-bits", "few"], ["--weight-bits: 'few' is no number of bits", "Give 4, or 4,first=8,last=8"]),
+        (["--weight-bits", "budget=9"], ["weight_bits: a budget of 9", "2 to 8 bits", "--weight-bits"]),
+        (["--weight-bits", "4,frist=8"], ["weight_bits: unknown key 'frist'", "Did you mean 'first'?"]),
         (["--exclude", "(conv"], ["exclude: '(conv' is not a regular expression", "position 0"]),
         (["--exclude", ".*"], ["nothing to quantize", "excluded by '.*'"]),
         (["--keep-float", "Conv"], ["nothing to quantize", "Conv is kept in float on request"]),
@@ -174,6 +182,8 @@ def test_options(refused: Callable[..., str], options: list[str], words: list[st
         ("passes: [{calibrate: {activation: mse}}]", ["'calibrate'", "'activation'", "Did you mean 'activations'?"]),
         ("passes: [{calibrate: {activations: [1]}}]", ["'calibrate'", "'activations'"]),
         ("passes: [{round_weights: {bits: 16}}]", ["'round_weights'", "'bits'"]),
+        ("passes: [{round_weights: {bits: {first: 16}}}]", ["'round_weights': bits: 'first' is 16, not", "2 to 8"]),
+        ("passes: [{round_weights: {bits: {'(': 4}}}]", ["bits: '(' is not a regular expression on names of nodes"]),
         ("passes: [{plan: {exclude: ['(']}}]", ["not a regular expression"]),
         ("pases: [plan]", ["unknown field 'pases'", "Did you mean 'passes'?"]),
         ("backend: openvin\npasses: [plan]", ["unknown backend 'openvin'"]),
@@ -236,7 +246,7 @@ def test_outputs(refused: Callable[..., str], folder: Path, options: list[str], 
     assert_says(refused(*TINY, *options), *words)
 
 
-@pytest.mark.parametrize("words", [["--samples", "many"], ["--sample", "3"], ["--weight-bits", "4.5"]])
+@pytest.mark.parametrize("words", [["--samples", "many"], ["--sample", "3"]])
 def test_words_that_are_no_options(command: Command, folder: Path, words: list[str]) -> None:
     before = contents(folder)
     done = command("quantize", *TINY, *words)

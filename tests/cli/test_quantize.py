@@ -28,7 +28,16 @@ TINY = ("quantize", "tiny.onnx", "--data", "data.npz")
 BACKENDS = ("onnxruntime", "openvino", "tensorrt")
 OPTIONS = {
     *("--data", "--preprocess", "--samples", "--batch", "--seed", "--statistics", "--cluster"),
-    *("--recipe", "--calibrator", "--per-tensor", "--weight-bits", "--exclude", "--keep-float", "--float"),
+    *(
+        "--recipe",
+        "--calibrator",
+        "--per-tensor",
+        "--weight-bits",
+        "--activation-bits",
+        "--exclude",
+        "--keep-float",
+        "--float",
+    ),
     *("--reduce-range", "--no-reduce-range", "--ranges", "--ranges-out"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--ablate", "--json", "--report", "--quiet", "-q"),
     *("--help", "-h"),
@@ -249,6 +258,37 @@ def test_four_bits_are_fifteen_values_and_cost_accuracy(command: Command, folder
     assert max(int(np.abs(values.astype(int)).max()) for values in weights.values()) == 7
     scores = json.loads((folder / "facts.json").read_text())["backends"]["onnxruntime"]["accuracy"]["scores"]
     assert scores["graph"] < scores["fp32"] - 5
+
+
+@pytest.mark.parametrize(("asked", "found"), [("4", {4, 8}), ("4,first=8,last=8", {8}), ("16", {16})])
+def test_activation_bits(command: Command, folder: Path, asked: str, found: set[int]) -> None:
+    done = command(*TINY, "--activation-bits", asked, "--no-build", "-o", "q.onnx", "--json", "facts.json")
+    assert done.returncode == 0, done.stderr
+    entry = json.loads((folder / "facts.json").read_text())["backends"]["onnxruntime"]
+    assert {int(grid["grid"].split()[0][1:]) for grid in entry["activations"].values()} == found
+    assert ("simulated" in done.stdout) == (4 in found)
+    assert ("layers that read them in float" in " ".join(done.stdout.split())) == (16 in found)
+
+
+def test_bits_by_layer_and_of_a_budget(command: Command, folder: Path) -> None:
+    for text in ("4,first=8,last=8", "budget=4.5,first=8"):
+        asked = ("--weight-bits", text, "-o", "q.onnx", "--no-build", "--json", "facts.json")
+        done = command("quantize", CARD, *asked)
+        assert done.returncode == 0, done.stderr
+        weights = json.loads((folder / "facts.json").read_text())["backends"]["onnxruntime"]["weights"]
+        bits = [entry["bits"] for entry in weights.values()]
+        kept_bits = [
+            int(np.abs(values.astype(int)).max()).bit_length() + 1 for values in kept(folder / "q.onnx").values()
+        ]
+        assert sorted(kept_bits) == sorted(bits)
+        why = [entry["solved"]["why"] for entry in weights.values()]
+        if text.startswith("4"):
+            assert sorted(bits) == [4] * 21 + [8, 8] and "2 × the bits" not in done.stdout
+            assert sorted(why)[-2:] == ["fixed by 'first'", "fixed by 'last'"]
+            continue
+        assert "of a budget of 4.5 bits 4." in done.stdout.replace("\n", " ")
+        assert len(set(bits)) > 3 and why.count("fixed by 'first'") == 1
+        assert sum(reason.startswith("chosen by the budget, ") for reason in why) == 22
 
 
 def test_what_stays_float_is_16_bit_where_the_engine_takes_it(command: Command, folder: Path) -> None:

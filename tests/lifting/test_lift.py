@@ -10,6 +10,8 @@ from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_te
 
 from onnxq.errors import ModelError
 from onnxq.lifting.lift import Learned, Lifted, lift
+from onnxq.scheme import dequantize
+from onnxq.scheme import quantize as on_grid
 from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, normal, ops, parse, run
 
@@ -366,3 +368,40 @@ def test_a_float_model_comes_back_without_grids() -> None:
     found = lift(parse(CNN, w=normal(4, 2, 3, 3), b=normal(4)))
     assert (found.activations, found.weights, found.notes) == ({}, {}, ())
     assert ops(found.model) == ["Conv"]
+
+
+CLIPPED = """g (float[N,4] x) => (float[N,3] y) {
+    xq = QuantizeLinear(x, s, z) xc = Clip(xq, low, high) xd = DequantizeLinear(xc, s, z)
+    wc = Clip(wq, wlow, whigh) wd = DequantizeLinear(wc, s, wz) [product] y = MatMul(xd, wd)
+}"""
+
+
+@pytest.mark.parametrize(
+    ("zero", "low", "high", "bits", "left"),
+    [
+        (np.uint8(3), 0, 15, 4, []),
+        (np.int8(0), -8, 7, 4, []),
+        (np.int8(0), -15, 15, 5, []),
+        (np.uint8(0), 0, 100, 8, ["Clip"]),
+        (np.int8(2), -3, 60, 8, ["Clip"]),
+    ],
+)
+def test_a_clip_of_integers_narrows_their_grid(zero: Array, low: int, high: int, bits: int, left: list[str]) -> None:
+    kind = np.asarray(zero).dtype
+    ends = {"low": np.array(low, kind), "high": np.array(high, kind)}
+    weight = {"wq": np.array(12 * normal(4, 3), np.int8), "wlow": np.int8(-7), "whigh": np.int8(7), "wz": Z8}
+    weight = {name: np.asarray(value) for name, value in weight.items()}
+    given = parse(CLIPPED, s=S, z=np.asarray(zero), **ends, **weight)
+    x = normal(50, 4, scale=0.02 * high)
+    found = lift(given)
+    assert ops(found.model) == [*left, "MatMul"]
+    (tensor,) = found.activations
+    params = found.activations[tensor][0].params
+    assert (params.scheme.bits, params.scheme.signed) == (bits, kind == np.int8)
+    kept = on_grid(x, params)
+    if kind == np.int8:
+        kept = np.maximum(kept, low)
+    held = initializer(found.model, node(found.model, "MatMul").input[1])
+    assert np.abs(held).max() == pytest.approx(7 * 0.05)
+    product = dequantize(np.clip(kept, low, high), params) @ held
+    np.testing.assert_allclose(run(given, x=x)["y"], product, atol=1e-5)

@@ -19,6 +19,10 @@ def test_facts_are_json_and_complete(result: Result) -> None:
     for tensor, params in result["tensorrt"].activations.items():
         assert entry["activations"][tensor]["grid"] == "i8 symmetric per tensor"
         assert entry["activations"][tensor]["scale"] == float(params.scale)
+    for weight, rounded in result["tensorrt"].weights.items():
+        solved = entry["weights"][weight.tensor]["solved"]
+        assert solved["bits"] == entry["weights"][weight.tensor]["bits"] == rounded.params.scheme.bits == 8
+        assert solved["layer"] in ("one", "two") and solved["seconds"] >= 0 and solved["solver"]
     assert {next(iter(step)) for step in told["recipe"]} >= {"plan", "calibrate"}
     assert told["versions"]["onnx"] == onnx.__version__
 

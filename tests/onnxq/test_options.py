@@ -35,7 +35,7 @@ def test_nothing_asked_is_the_recipe() -> None:
 
 def test_every_option_reaches_its_pass() -> None:
     assert applied(Calibrate, calibrator="minmax") == Calibrate("minmax")
-    assert applied(RoundWeights, per_tensor=True, weight_bits=4) == RoundWeights(4, per_channel=False)
+    assert applied(RoundWeights, per_tensor=True, weight_bits=4) == RoundWeights(4, False, "coordinate_descent")
     assert applied(PlanIntegers, exclude=("a",), keep_float=("Add",)) == PlanIntegers(("a",), ("Add",))
 
 
@@ -50,6 +50,22 @@ def test_what_weights_will_be_like_is_told_to_the_passes_that_weigh_activations_
     assert BalanceActivations(bits=4, per_channel=False) in found
     assert len(found) == len(DEFAULT.passes)
     assert asked(per_tensor=True).applied(Recipe((RoundWeights(),))).passes == (RoundWeights(per_channel=False),)
+
+
+def test_what_activations_will_be_like_is_told_too() -> None:
+    assert applied(PlanIntegers, activation_bits=4) == PlanIntegers(activation_bits=4)
+    found = asked(activation_bits={"default": 5, "first": 8}).applied(DEFAULT).passes
+    assert BalanceActivations(activation_bits=5) in found
+    assert BalanceActivations() in asked(activation_bits={"first": 8}).applied(DEFAULT).passes
+
+
+@pytest.mark.parametrize(
+    ("bits", "told"), [({"default": 4, "first": 8}, 4), ({"budget": 4.4}, 4), ({"first": 8}, None)]
+)
+def test_bits_by_layer_reach_the_recipe_and_what_most_have_the_others(bits: dict[str, float], told: int | None) -> None:
+    found = asked(weight_bits=bits).applied(DEFAULT)
+    assert RoundWeights(bits) in found.passes and BalanceActivations(bits=told) in found.passes  # type: ignore[arg-type]
+    assert load_recipe({"passes": found.written()}) == found
 
 
 def test_exclusions_are_added_to_those_of_the_recipe() -> None:
@@ -67,8 +83,11 @@ def test_a_calibrator_replaces_the_percentile_of_another() -> None:
     [
         ({"samples": 0}, "samples: 0 is less than 1 .--samples"),
         ({"batch": -1}, "batch: -1 is less than 1 .--batch"),
-        ({"weight_bits": 9}, "weight_bits: 9 is not 2 to 8 .--weight-bits"),
-        ({"weight_bits": 1}, "not 2 to 8"),
+        ({"activation_bits": 9}, "activation_bits: 9, not 2 to 8, or 16 .--activation-bits"),
+        ({"activation_bits": {"first": 1}}, "'first' is 1, not 2 to 8"),
+        ({"weight_bits": 9}, "weight_bits: 9 is not a whole number from 2 to 8 .--weight-bits"),
+        ({"weight_bits": {"first": 1}}, "weight_bits: 'first' is 1, not a whole number from 2 to 8 .--weight-bits"),
+        ({"weight_bits": {"budget": 1}}, "weight_bits: a budget of 1, and a layer may have 2 to 8 bits .--weight-bits"),
         ({"exclude": "/head/"}, "exclude: '/head/' is a string"),
         ({"keep_float": "Add"}, "keep_float: 'Add' is a string"),
         ({"exclude": ("(",)}, "not a regular expression"),

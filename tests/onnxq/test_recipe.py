@@ -128,6 +128,14 @@ def test_a_pass_of_the_user_s_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "percentile: is given twice",
         ),
         ({"passes": [{"round_weights": {"bits": 9}}]}, "field 'bits' is 9"),
+        (
+            {"passes": [{"round_weights": {"bits": {"default": "x"}}}]},
+            "bits: 'default' is 'x', not a whole number from 2 to 8",
+        ),
+        (
+            {"passes": [{"round_weights": {"bits": {"default": 4, "budget": 4}}}]},
+            "'round_weights': bits: both 'default' and 'budget'",
+        ),
         ({"passes": [{"plan": {}, "calibrate": {}}]}, "are several"),
         ({"passes": [{"insert_qdq": {"bits": 8}}]}, "unknown field 'bits'"),
         ({"pases": []}, "unknown field 'pases'. Did you mean 'passes'?"),

@@ -85,3 +85,15 @@ def test_groups_of_a_transposed_convolution_share_scales_and_the_largest_bias() 
     RoundWeights()(space)
     scale = next(rounded.params.scale for weight, rounded in space.weights.items() if weight.tensor == "w")
     assert scale.shape == (3,) and scale[1] > 10 * max(scale[0], scale[2])
+
+
+@pytest.mark.parametrize("wanted", [{"default": 4, "two": 6}, {"budget": 5.0, "two": 6}])
+def test_bits_by_layer(wanted: dict[str, object]) -> None:
+    space = calibrated()
+    assert RoundWeights(wanted)(space)
+    bits = {weight.tensor: rounded.params.scheme.bits for weight, rounded in space.weights.items()}
+    assert bits == {"w": 4 if "default" in wanted else 5, "v": 6}
+    solved = {weight.tensor: entry for weight, entry in space.solved.items()}
+    assert {name: entry.bits for name, entry in solved.items()} == bits and solved["v"].layer == "two"
+    assert solved["v"].why == "fixed by 'two'" and solved["w"].why.startswith("chosen by") == ("budget" in wanted)
+    assert changes_nothing(space, RoundWeights(wanted))

@@ -55,7 +55,9 @@ def test_what_a_symmetric_grid_cannot_express_keeps_its_range_and_says_what_it_c
 def test_sixteen_bits_in_eight_and_four_in_eight() -> None:
     coarser = fit_activation(learned(30000, signed=False, bits=16, scale=0.001), ONNXRUNTIME)
     assert "its steps are 257 times wider" in coarser.reason
-    finer = fit_activation(learned(0, signed=False, bits=4), ONNXRUNTIME)
+    narrow = fit_activation(learned(0, signed=False, bits=4), ONNXRUNTIME)
+    assert (narrow.reason, narrow.params.scheme.bits) == ("", 4)
+    finer = fit_activation(learned(0, signed=False, bits=4), TENSORRT)
     assert "its steps are finer" in finer.reason
     assert float(reals(finer.params).high) == pytest.approx(1.5)
     assert exact(learned(30000, signed=False, bits=16), WIDE) is not None

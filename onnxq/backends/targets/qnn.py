@@ -12,6 +12,7 @@ BACKEND = Backend(
     rules=WHOLE_INTEGER,
     absorbs=FUSED,
     activation=ActivationSchemes.always(Scheme(signed=False, symmetric=False)),
+    wide=ActivationSchemes.always(Scheme(signed=False, symmetric=False, bits=16)),
     weight=Scheme(signed=True, symmetric=True),
     side_file=ENCODINGS_1_0_0,
 )

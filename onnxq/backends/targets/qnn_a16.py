@@ -3,8 +3,6 @@
 from dataclasses import replace
 
 from onnxq.backends.targets.qnn import BACKEND as QNN
-from onnxq.scheme import ActivationSchemes, Scheme
 
-_U16 = Scheme(signed=False, symmetric=False, bits=16)
-
-BACKEND = replace(QNN, name="qnn_a16", title="QNN W8A16", activation=ActivationSchemes.always(_U16))
+assert QNN.wide is not None
+BACKEND = replace(QNN, name="qnn_a16", title="QNN W8A16", activation=QNN.wide)

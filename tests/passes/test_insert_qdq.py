@@ -183,7 +183,8 @@ def test_bodies_of_if_are_no_place_for_packed_types() -> None:
 
 def test_blocks_are_refused_where_no_opset_has_them() -> None:
     text = """g (float[32,96] x) => (float[32,128] y) { a = MatMul(x, w)
-        m = ReduceMax<keepdims=0>(x) flag = Greater(m, m) y = If (flag) < then_branch = t () => (float[32,128] u) { u = Exp(a) },
+        m = ReduceMax<keepdims=0>(x) flag = Greater(m, m)
+        y = If (flag) < then_branch = t () => (float[32,128] u) { u = Exp(a) },
                         else_branch = e () => (float[32,128] v2) { v2 = Neg(a) }> }"""
     space = workspace(parse(text, w=normal(96, 128)), {"x": normal(32, 96)})
     for step in (PlanIntegers(activations=False), RoundWeights(4, solver="nearest", block_size=32)):

@@ -32,14 +32,16 @@ QUICK = (Mse, Gptq, CoordinateDescent)  # solvers that can be asked for every wi
 
 @dataclass(frozen=True)
 class RoundWeights:
-    """``bits`` 2 to 8, stored in 8, None as the backend has it, or by layer (see ``onnxq.solving.widths``);
+    """``bits`` 2 to 8, None as the backend has it, or by layer (see ``onnxq.solving.widths``);
     ``per_channel``: one scale per output channel where the backend has that, or one per weight; ``solver``: by name, or
-    ``{name: options}``; ``samples``: how many it is shown, by default 32 at 8 bits and 256 below."""
+    ``{name: options}``; ``samples``: how many it is shown, by default 32 at 8 bits and 256 below;
+    ``block_size``: one scale for so many rows of a weight, at most, whose MatMul or Gemm computes in float."""
 
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, object] | None = None
     per_channel: bool = True
     solver: Choice = "nearest"
     samples: int | None = None
+    block_size: Literal[16, 32, 64, 128, 256] | None = None
     name: ClassVar[str] = "round_weights"
 
     def __post_init__(self) -> None:
@@ -53,15 +55,18 @@ class RoundWeights:
             raise RecipeError(f"solver: {error}") from error
 
     def __call__(self, workspace: Workspace) -> bool:
-        solver, starts = chosen(self.solver), Starts(workspace, self.per_channel)
+        solver, starts = chosen(self.solver), Starts(workspace, self.per_channel, self.block_size)
         widths = bits_of(workspace, Widths.of(self.bits), partial(_tried, starts, solver))
         begun = {weight: starts(weight, width.bits) for weight, width in widths.items()}
         for weight, start in begun.items():
             if start.widened:
                 reason = "scales widened so that the bias fits 32 bits"
                 workspace.ledger.add("clipped", self.name, weight.tensor, reason)
+            if start.no_blocks:
+                workspace.ledger.add("declined", self.name, weight.tensor, start.no_blocks)
         found = {weight: start.rounded for weight, start in begun.items()}
-        told = {weight: _layer(weight, width) for weight, width in widths.items()}
+        bits = {weight: rounded.params.scheme.bits for weight, rounded in found.items()}  # fewer may be declined
+        told = {weight: _layer(weight, replace(width, bits=bits[weight])) for weight, width in widths.items()}
         if not isinstance(solver, Nearest):
             floors = {weight: start.floor for weight, start in begun.items()}
             name = self.solver if isinstance(self.solver, str) else next(iter(self.solver))

@@ -13,6 +13,7 @@ from onnxq.outside import outsiders
 from onnxq.plan import Weight
 from onnxq.scheme import Range, Scheme, Steps, quantize
 from onnxq.scratch import spilled
+from onnxq.weight_forms import in_blocks
 from onnxq.workspace import RoundedWeight, Workspace
 
 BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
@@ -21,18 +22,20 @@ BIAS_LIMIT = 2.0**30  # int32, with a bit to spare for what is added to the bias
 @dataclass(frozen=True)
 class Start:
     """A weight ``rounded`` to nearest; the least scales that its bias allows, [channels] or [1], and whether the grid
-    was ``widened`` for them."""
+    was ``widened`` for them; why it has no blocks, where they were asked for."""
 
     rounded: RoundedWeight
     floor: NDArray[np.float64]
     widened: bool
+    no_blocks: str = ""
 
 
 class Starts:
-    """For the weights of one workspace; ``per_channel``: where the backend has that, or one scale per weight."""
+    """For the weights of one workspace; ``per_channel``: where the backend has that, or one scale per weight;
+    ``block_size``: one for so many rows of a weight, where a layer takes that."""
 
-    def __init__(self, workspace: Workspace, per_channel: bool) -> None:
-        self._workspace, self._per_channel = workspace, per_channel
+    def __init__(self, workspace: Workspace, per_channel: bool, block_size: int | None = None) -> None:
+        self._workspace, self._per_channel, self._block_size = workspace, per_channel, block_size
         self._tensors = every_tensor(workspace.graph)
         self.nodes = {node.name: node for node in every_node(workspace.graph)}
         self._large = bool(outsiders(workspace.source))
@@ -40,21 +43,28 @@ class Starts:
     def __call__(self, weight: Weight, bits: int) -> Start:
         """Raises RecipeError for bits that the grid cannot have."""
         values = np.asarray(held(self._tensors[weight.tensor]), np.float32)
-        scheme = self._scheme(weight.scheme, bits)
+        scheme, reason = self._in_blocks(self._scheme(weight.scheme, bits), weight)
         found, floor = reach(values, scheme), _bias_floor(weight, self.nodes, self._workspace)
         wide = _widened(found, scheme, floor)
         params = best_grid(values, scheme, wide)
         widened = bool(np.any(wide.high - wide.low > found.high - found.low))
-        return Start(self.kept(RoundedWeight(quantize(values, params), params)), floor, widened)
+        return Start(self.kept(RoundedWeight(quantize(values, params), params)), floor, widened, reason)
 
     def kept(self, rounded: RoundedWeight) -> RoundedWeight:
         """The same, in a file where the model is too large for memory, and its integers are a quarter of it."""
         return replace(rounded, integers=spilled(rounded.integers)) if self._large else rounded
 
     def _scheme(self, wanted: Scheme, bits: int) -> Scheme:
-        if wanted.steps is Steps.LOGARITHMIC and bits != wanted.bits:
-            raise RecipeError(f"bits: {bits}; a logarithmic grid has {wanted.bits} (--weight-bits).")
+        if not wanted.even and bits != wanted.bits:
+            kind = "a grid of floats" if wanted.steps is Steps.FLOAT8 else "a logarithmic grid"
+            raise RecipeError(f"bits: {bits}; {kind} has {wanted.bits} (--weight-bits).")
         return replace(wanted, bits=bits, axis=wanted.axis if self._per_channel else None)
+
+    def _in_blocks(self, scheme: Scheme, weight: Weight) -> tuple[Scheme, str]:
+        """With blocks where they are asked for, or why not."""
+        if self._block_size is None:
+            return scheme, ""
+        return in_blocks(scheme, self._block_size, weight, self.nodes, self._workspace.plan, self._workspace.backend)
 
 
 def _widened(found: Range, scheme: Scheme, floor: NDArray[np.float64]) -> Range:

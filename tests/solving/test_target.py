@@ -1,5 +1,7 @@
 """A weight that is moved makes good what its layer reads otherwise, as far as that holds on other samples."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -11,8 +13,7 @@ from onnxq.solving.target import target
 
 def pairs(x: Matrix, z: Matrix, blocks: tuple[int, ...]) -> Pairs:
     """Of columns [groups, size, count]."""
-    ends = np.cumsum((0, *blocks))
-    parts = [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    parts = [slice(start, end) for start, end in pairwise(np.cumsum((0, *blocks)))]
     moments = tuple(z[:, part] @ np.swapaxes(z[:, part], 1, 2) for part in parts)
     shift = tuple((x - z)[:, part] @ np.swapaxes(z[:, part], 1, 2) for part in parts)
     return Pairs(Moments(moments, x.shape[2]), shift)

@@ -37,7 +37,7 @@ X, FRESH = images(256, 6), images(64, 8)
 
 
 def net(body: str = BODY, **weights: Array) -> onnx.ModelProto:
-    return parse(f"g (float[N,3,8,8] x) => (float[N,6] y) {{ {body} }}", **{**WEIGHTS, **weights})
+    return parse(f"g (float[N,3,8,8] x) => (float[N,6] y) {{ {body} }}", 17, **{**WEIGHTS, **weights})
 
 
 def rounded(model: onnx.ModelProto, backend: str = "openvino", x: Array = X, **options: Any) -> Workspace:

@@ -33,8 +33,8 @@ class Options:
     weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``activation_bits``: 2 to 8, or 16,
     of what layers read, or by layer as the pass ``plan`` has it; ``solver``: of weights, by name; ``block_size``: how
     many rows of a weight may share a scale where its layer computes in float; ``pack``: whether weights of up to 4 bits
-    are packed in the file, ``auto``, ``always`` or ``never``; ``weights_only``: no activation becomes integer, and weights
-    have 4 bits in blocks of 32 rows unless it is said otherwise; ``numbers``: int8, or fp8 (TensorRT only);
+    are packed in the file, ``auto``, ``always`` or ``never``; ``weights_only``: no activation becomes integer, and
+    weights have 4 bits in blocks of 32 rows unless it is said otherwise; ``numbers``: int8, or fp8 (TensorRT only);
     ``exclude``: regular expressions on node names; ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
 from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
-from onnxq.planning.activation_bits import ActivationBits
+from onnxq.planning.activation_bits import activation_widths
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.solving.widths import Bits, Widths
@@ -49,7 +49,7 @@ class Options:
     export_ranges: bool = False
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
-    activation_bits: int | Mapping[str, int] | None = None
+    activation_bits: Bits | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
@@ -59,8 +59,7 @@ class Options:
         for name in ("exclude", "keep_float"):
             if isinstance(getattr(self, name), str):  # a tuple of its letters, to Python
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
-        if self.activation_bits is not None:
-            ActivationBits.of(self.activation_bits)
+        activation_widths(self.activation_bits)
         try:
             Widths.of(self.weight_bits)
         except RecipeError as error:
@@ -78,8 +77,9 @@ class Options:
             bits = dict(self.weight_bits) if isinstance(self.weight_bits, Mapping) else self.weight_bits
             recipe = _told(recipe.changed(RoundWeights, bits=bits), bits=Widths.of(bits).usual)
         if self.activation_bits is not None:
-            default = ActivationBits.of(self.activation_bits).default
-            recipe = _told(recipe.changed(PlanIntegers, activation_bits=self.activation_bits), activation_bits=default)
+            given = dict(self.activation_bits) if isinstance(self.activation_bits, Mapping) else self.activation_bits
+            usual = activation_widths(given).default
+            recipe = _told(recipe.changed(PlanIntegers, activation_bits=given), activation_bits=usual)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(

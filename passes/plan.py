@@ -2,15 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from onnxq.errors import ModelError, RecipeError, unknown
 from onnxq.graph import HEAVY_OPS, every_node
 from onnxq.plan import Plan
-from onnxq.planning.activation_bits import STORED, ActivationBits, with_bits
+from onnxq.planning.activation_bits import STORED, activation_widths, with_bits
 from onnxq.planning.placement import Wishes, place
+from onnxq.solving.widths import ENDS
 from onnxq.workspace import Workspace
 
 
@@ -25,7 +25,7 @@ class PlanIntegers:
 
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
-    activation_bits: int | Mapping[str, int] | None = None
+    activation_bits: int | dict[str, object] | None = None
     name: ClassVar[str] = "plan"
 
     def __post_init__(self) -> None:
@@ -34,20 +34,15 @@ class PlanIntegers:
                 re.compile(pattern)
             except re.error as error:
                 raise RecipeError(f"exclude: {pattern!r} is not a regular expression: {error}") from error
-        self.bits()
-
-    def bits(self) -> ActivationBits | None:
-        """``activation_bits``, read."""
-        return None if self.activation_bits is None else ActivationBits.of(self.activation_bits)
+        activation_widths(self.activation_bits)
 
     def __call__(self, workspace: Workspace) -> bool:
         self._warn_of_idle_wishes(workspace)
         plan = place(workspace.graph, workspace.backend, Wishes(self.exclude, self.keep_float))
         if not plan.weights:
             raise ModelError(nothing_to_quantize(workspace, plan))
-        bits = self.bits()
-        if bits is not None:
-            plan = with_bits(workspace.graph, plan, workspace.backend, bits)
+        if self.activation_bits is not None:
+            plan = with_bits(workspace.graph, plan, workspace.backend, activation_widths(self.activation_bits))
             _tell_bits(workspace, plan)
         changed = plan != workspace.plan
         workspace.plan = plan
@@ -59,10 +54,10 @@ class PlanIntegers:
         for pattern in self.exclude:
             if not any(re.search(pattern, name) for name in names):
                 workspace.ledger.add("warning", self.name, pattern, f"exclude {pattern!r} matches no node of the model")
-        bits = self.bits()
-        for pattern in [] if bits is None else bits.idle(names):
-            reason = f"activation_bits: {pattern!r} matches no node of the model"
-            workspace.ledger.add("warning", self.name, pattern, reason)
+        for pattern, _ in activation_widths(self.activation_bits).fixed:
+            if pattern not in ENDS and not any(re.search(pattern, name) for name in names):
+                reason = f"activation_bits: {pattern!r} matches no node of the model"
+                workspace.ledger.add("warning", self.name, pattern, reason)
         for op in self.keep_float:
             if op not in ops:
                 workspace.ledger.add("warning", self.name, op, f"keep_float: {unknown('operator', op, ops)}")

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onnxq.nonlinear import Function
-from onnxq.scheme import QParams, Range, Scheme, Steps, dequantize, qparams, quantize
+from onnxq.scheme import QParams, Range, Scheme, dequantize, qparams, quantize
 
 Floats = NDArray[np.float64]
 NUDGE = 1e-4  # of a value: the width of the difference that its slope is taken from
@@ -43,7 +43,7 @@ def itself(x: Floats) -> Floats:
 def _on_grid(values: Floats, params: QParams) -> Floats:
     """What the grid of each range makes of the values, [ranges, values]: on an even one, without making integers."""
     scheme = params.scheme
-    if scheme.steps is Steps.LOGARITHMIC:
+    if not scheme.even:
         return dequantize(quantize(values[None], params), params).astype(np.float64)
     scale, zero = params.scale.astype(np.float64)[:, None], params.zero_point.astype(np.float64)[:, None]
     found = values * (1 / scale)

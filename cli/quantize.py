@@ -118,6 +118,37 @@ def quantize(
             rich_help_panel=PLAN,
         ),
     ] = None,
+    block_size: Annotated[
+        int | None,
+        typer.Option(
+            help="A scale for so many rows of weights, 16 to 256, where the layer computes in float.",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    pack: Annotated[
+        str | None,
+        typer.Option(
+            help="Weights of up to 4 bits take no more in the file: auto (where the engine runs their layers all the "
+            "same), always, never. [default: auto]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
+    weights_only: Annotated[
+        bool,
+        typer.Option(
+            "--weights-only",
+            help="Store weights as integers, of 4 bits in blocks of 32 rows where nothing else is asked for, and "
+            "compute in float. Needs no --data.",
+            rich_help_panel=PLAN,
+        ),
+    ] = False,
+    numbers: Annotated[
+        str | None,
+        typer.Option(
+            help="What linear layers compute in: int8, or fp8 (TensorRT only, docs/low_bits.md). [default: int8]",
+            rich_help_panel=PLAN,
+        ),
+    ] = None,
     exclude: Exclude = None,
     keep_float: KeepFloat = None,
     float_type: FloatType = None,
@@ -165,6 +196,10 @@ def quantize(
         batch,
         per_tensor,
         read_widths(weight_bits) if weight_bits is not None else None,
+        block_size,
+        pack,
+        weights_only,
+        numbers,
         tuple(exclude or ()),
         tuple(keep_float or ()),
         seed,

@@ -14,7 +14,7 @@ from onnxq.measured_file import load_measured
 from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
-from onnxq.passes import CastFloat, PlanIntegers
+from onnxq.passes import CastFloat, CorrectBias, PlanIntegers, RoundWeights
 from onnxq.planning.activation_bits import activation_widths, refuse_bits
 from onnxq.proof import Proof
 from onnxq.recipe import Recipe, load_recipe
@@ -32,6 +32,16 @@ def written_recipe(recipe: str | Path | Mapping[str, object] | Recipe | None, op
     return options.applied(load_recipe(recipe or "default"))
 
 
+def unsampled(recipe: Recipe) -> tuple[Recipe, Data | None]:
+    """The recipe as it can be run without samples, and numbers to try the graph on, where no activation becomes
+    integer: without what is measured on samples."""
+    if not any(isinstance(step, PlanIntegers) and not step.activations for step in recipe.passes):
+        return recipe, None
+    kept = tuple(step for step in recipe.passes if not isinstance(step, CorrectBias))
+    nearest = (replace(step, solver="nearest") if isinstance(step, RoundWeights) else step for step in kept)
+    return replace(recipe, passes=tuple(nearest)), "random"
+
+
 def begin(
     model: ModelLike,
     samples: Data | None,
@@ -44,7 +54,10 @@ def begin(
 ) -> Beginning:
     """What the ``recipe`` begins with. Whatever the user can mend is said now."""
     if samples is None:
-        raise DataError("no calibration data. Give --data FILE (samples=), or a model card; `random` is a smoke test.")
+        raise DataError(
+            "no calibration data. Give --data FILE (samples=), or a model card; `random` is a smoke test. Weights "
+            "alone need none: --weights-only."
+        )
     asked = backends_of(backend or recipe.backends or "onnxruntime")
     backends = [reduced(entry, options.reduce_range) for entry in asked]
     refuse_floats(recipe, backends)
@@ -87,8 +100,11 @@ def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend
 
 
 def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
-    """Raises RecipeError where 16-bit floats are asked for, and no backend takes them; one of several may not."""
+    """Raises RecipeError where floats of 8 or 16 bits are asked for, and no backend takes them; one of several may
+    not."""
     for step in recipe.passes:
+        if isinstance(step, PlanIntegers) and step.numbers == "fp8" and not any(b.float8 for b in backends):
+            raise RecipeError(f"numbers: no FP8 (--numbers): {backends[0].title} has no kernels for it. Leave it out.")
         if isinstance(step, CastFloat) and not any(step.to in backend.floats for backend in backends):
             raise RecipeError(f"float: no {step.to.upper()} (--float): {backends[0].fp32_reason}. Leave it out.")
 

@@ -7,13 +7,12 @@ from onnxq.scheme import QParams, Range, Scheme, Steps, dequantize, qparams, qua
 
 
 def reach(values: NDArray[np.float32], scheme: Scheme) -> Range:
-    """The extremes, per channel where the grid is; zero and, for a symmetric grid, their negatives included.
+    """The extremes, per channel or block where the grid is; zero and, for a symmetric grid, their negatives included.
 
     A channel of nothing but zeros takes those of its neighbours: any is exact for it, but not for its bias.
     """
-    axes = _other_axes(values, scheme)
-    low = np.minimum(np.asarray(values.min(axis=axes, initial=0), np.float64), 0)
-    high = np.maximum(np.asarray(values.max(axis=axes, initial=0), np.float64), 0)
+    low = np.minimum(np.asarray(over(np.minimum, values, scheme), np.float64), 0)
+    high = np.maximum(np.asarray(over(np.maximum, values, scheme), np.float64), 0)
     if scheme.symmetric:
         high = np.maximum(-low, high)
         low = -high
@@ -36,11 +35,15 @@ def best_grid(values: NDArray[np.float32], scheme: Scheme, found: Range) -> QPar
 
 
 def _error(values: NDArray[np.float32], params: QParams) -> NDArray[np.float64]:
-    """Summed squared error, per channel where the grid is."""
+    """Summed squared error, per channel or block where the grid is."""
     error = (dequantize(quantize(values, params), params).astype(np.float64) - values) ** 2
-    return np.asarray(error.sum(axis=_other_axes(values, params.scheme)))
+    return np.asarray(over(np.add, error, params.scheme))
 
 
-def _other_axes(values: NDArray[np.float32], scheme: Scheme) -> tuple[int, ...] | None:
-    """All axes but the one a grid goes along; None is all."""
-    return None if scheme.axis is None else tuple(a for a in range(values.ndim) if a != scheme.axis)
+def over(ufunc: np.ufunc, values: NDArray[np.floating], scheme: Scheme) -> NDArray[np.floating]:
+    """``ufunc`` reduced over all values that share a scale; 0 is among them, so that nothing has extremes too."""
+    if scheme.block and scheme.axis is not None:
+        starts = np.arange(0, values.shape[scheme.axis], scheme.block)
+        return np.asarray(ufunc.reduceat(values, starts, axis=scheme.axis))
+    others = None if scheme.axis is None else tuple(a for a in range(values.ndim) if a != scheme.axis)
+    return np.asarray(ufunc.reduce(values, axis=others, initial=0))

@@ -23,9 +23,11 @@ class Session:
         options.intra_op_num_threads = threads or 0
         # Threads that wait for the next run by spinning would slow down what is done between two runs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        level = ort.GraphOptimizationLevel
-        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimize else level.ORT_DISABLE_ALL
         self._lean = lean = model if isinstance(model, Lean) else Lean.of(model)  # kept: kernels read its weights
+        level = ort.GraphOptimizationLevel
+        # onnxruntime fuses a MatMul behind 8-bit floats into a kernel for integers, and refuses that.
+        fuses = optimize and not any(t.data_type == onnx.TensorProto.FLOAT8E4M3FN for t in lean.model.graph.initializer)
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if fuses else level.ORT_DISABLE_ALL
         self.outputs = [output.name for output in lean.model.graph.output]
         content, entries = loadable(lean.model)
         for name, value in entries.items():

@@ -22,6 +22,7 @@ from onnxq.files import write_files
 from onnxq.mapped_constants import map_constants, rest_constants
 from onnxq.normalise import copy_envelope, first_line, named, normalise, opset
 from onnxq.outside import Outlined, complete, outsiders, total_bytes
+from onnxq.packing import packed_constants
 from onnxq.two_files import written
 
 ModelLike: TypeAlias = str | Path | onnx.ModelProto | gs.Graph
@@ -198,14 +199,14 @@ def graphsurgeon_hushed() -> Iterator[None]:
 
 
 def export(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph as a model, with the metadata of the model it came from."""
+    """The graph as a model, with the metadata of the model it came from; constants of packed types are packed."""
     rest_constants(graph)
     return exported(graph, like)
 
 
 def exported(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     """The same, with all constants where they are."""
-    with graphsurgeon_hushed():
+    with graphsurgeon_hushed(), packed_constants(graph):
         proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     copy_envelope(like, proto)
     needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)

@@ -50,15 +50,16 @@ def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     return upgraded
 
 
-def raise_opset(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
-    """The model at opset ``wanted`` or later, shapes inferred. Raises ModelError where ONNX has no way there."""
+def raise_opset(proto: onnx.ModelProto, wanted: int, what: str, way_out: str) -> onnx.ModelProto:
+    """The model at opset ``wanted`` or later, shapes inferred. Raises ModelError where ONNX has no way there;
+    ``what`` needs that opset, and ``way_out`` is what to ask for instead."""
     if opset(proto) < wanted:
         try:
             raised = _converted(proto, wanted)
         except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
             raise ModelError(
-                f"16-bit floats need opset {wanted}; the upgrade from {opset(proto)} failed: {first_line(error)}. "
-                f"Export the model with opset {wanted} or later, or keep FP32 (--float fp32)."
+                f"{what} need opset {wanted}; the upgrade from {opset(proto)} failed: {first_line(error)}. "
+                f"Export the model with opset {wanted} or later, or: {way_out}."
             ) from error
         copy_envelope(proto, raised)
         _name_nodes(raised)

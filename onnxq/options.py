@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onnxq.errors import RecipeError
-from onnxq.passes import BalanceActivations, Calibrate, CastFloat, EqualizeChannels, PlanIntegers, RoundWeights
+from onnxq.passes import (
+    BalanceActivations,
+    Calibrate,
+    CastFloat,
+    EqualizeChannels,
+    InsertQdq,
+    PlanIntegers,
+    RoundWeights,
+)
 from onnxq.planning.activation_bits import activation_widths
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
@@ -23,7 +31,11 @@ class Options:
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``activation_bits``: 2 to 8, or 16,
-    of what layers read, or by layer as the pass ``plan`` has it; ``exclude``: regular expressions on node names;
+    of what layers read, or by layer as the pass ``plan`` has it; ``block_size``: how many
+    rows of a weight may share a scale where its layer computes in float; ``pack``: whether weights of up to 4 bits are
+    packed in the file, ``auto``, ``always`` or ``never``; ``weights_only``: no activation becomes integer, and weights
+    have 4 bits in blocks of 32 rows unless it is said otherwise; ``numbers``: int8, or fp8 (TensorRT only);
+    ``exclude``: regular expressions on node names;
     ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
@@ -38,6 +50,10 @@ class Options:
     batch: int | None = None
     per_tensor: bool = False
     weight_bits: Bits | None = None
+    block_size: int | None = None
+    pack: str | None = None
+    weights_only: bool = False
+    numbers: str | None = None
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     seed: int = 0
@@ -73,9 +89,17 @@ class Options:
             recipe = recipe.changed(Calibrate, ranges=str(self.ranges))
         if self.per_tensor:
             recipe = _told(recipe.changed(RoundWeights, per_channel=False), per_channel=False)
+        if self.weights_only:
+            recipe = _of_weights_only(recipe, self)
         if self.weight_bits is not None:
             bits = dict(self.weight_bits) if isinstance(self.weight_bits, Mapping) else self.weight_bits
             recipe = _told(recipe.changed(RoundWeights, bits=bits), bits=Widths.of(bits).usual)
+        if self.block_size is not None:
+            recipe = _changed(recipe, RoundWeights, "--block-size", block_size=self.block_size)
+        if self.pack is not None:
+            recipe = _changed(recipe, InsertQdq, "--pack", packed=self.pack)
+        if self.numbers is not None:
+            recipe = _changed(recipe, PlanIntegers, "--numbers", numbers=self.numbers)
         if self.activation_bits is not None:
             given = dict(self.activation_bits) if isinstance(self.activation_bits, Mapping) else self.activation_bits
             usual = activation_widths(given).default
@@ -91,6 +115,23 @@ class Options:
             others = tuple(step for step in recipe.passes if not isinstance(step, CastFloat))
             recipe = replace(recipe, passes=(*others, validated(CastFloat, {"to": self.float_type}, "--float")))
         return recipe
+
+
+def _of_weights_only(recipe: Recipe, options: Options) -> Recipe:
+    """The recipe without what serves activations alone, and with weights of few bits in blocks."""
+    kept = tuple(step for step in recipe.passes if not isinstance(step, BalanceActivations | EqualizeChannels))
+    recipe = replace(recipe, passes=kept).changed(PlanIntegers, activations=False)
+    bits = 4 if options.weight_bits is None else options.weight_bits
+    few = (Widths.of(bits).usual or 4) <= 4
+    return recipe.changed(RoundWeights, bits=bits, block_size=32 if few else None)
+
+
+def _changed(
+    recipe: Recipe, kind: type[RoundWeights] | type[InsertQdq] | type[PlanIntegers], said: str, **options: object
+) -> Recipe:
+    """As ``Recipe.changed``, of options that have to be looked at first."""
+    validated(kind, options, said)
+    return recipe.changed(kind, **options)
 
 
 def _told(recipe: Recipe, **options: object) -> Recipe:

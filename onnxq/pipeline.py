@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onnxq.ablation import ablate as ablated
 from onnxq.ablation import optional
-from onnxq.begin import Backends, begin, from_card, written_recipe
+from onnxq.begin import Backends, begin, from_card, unsampled, written_recipe
 from onnxq.clock import Clock
 from onnxq.judge import Judge
 from onnxq.metrics import Metric, metric_of
@@ -40,8 +40,9 @@ def quantize(
 
     ``samples`` calibrate; ``test`` (by default the same) judge, with ``metric`` where they carry labels. ``backend``
     is ``onnxruntime`` unless it or the recipe says otherwise, and may be a ``Backend`` of your own. A card brings all
-    of these, and what is given replaces its own. ``ablate`` runs the recipe again without each of its optional passes,
-    for the table ``ablation`` of the result. Raises OnnxqError for whatever the user can mend.
+    of these, and what is given replaces its own. ``samples`` may be left out where no activation becomes integer.
+    ``ablate`` runs the recipe again without each of its optional passes, for the table ``ablation`` of the result.
+    Raises OnnxqError for whatever the user can mend.
     """
     said = model.name if isinstance(model, Card) else str(model) if isinstance(model, str | Path) else "model"
     if isinstance(model, Card):
@@ -51,6 +52,8 @@ def quantize(
     clock = Clock()
     with clock("prepare"):
         written = written_recipe(recipe, options)
+        if samples is None:
+            written, samples = unsampled(written)
         if ablate:
             optional(written)
         beginning = begin(model, samples, backend, written, options, progress, build=options.build)

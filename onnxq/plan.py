@@ -53,6 +53,11 @@ class Plan:
         return frozenset(entry.grid for entry in self.activations.values())
 
     @property
+    def integer(self) -> frozenset[str]:
+        """Names of the nodes that read activations as integers."""
+        return frozenset(name for entry in self.activations.values() for name, _ in entry.wanted)
+
+    @property
     def nodes(self) -> frozenset[str]:
         """Names of the nodes whose weight becomes integer."""
         return frozenset(name for weight in self.weights for name, _ in weight.readers)

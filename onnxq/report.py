@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -61,13 +62,28 @@ def _table(entries: Sequence[BackendResult]) -> Table:
 
 def _int8_layers(entry: BackendResult) -> Text | None:
     built = entry.built
-    if built is None:
+    if built is None or _fp8_layers(entry) is not None:
         return None
     return Text(f"{built.int8_nodes} of {built.nodes}", _good(built.int8_nodes == built.nodes))
 
 
+def _fp8_layers(entry: BackendResult) -> Text | None:
+    layers = entry.built.reading.layers if entry.built is not None else ()
+    count = sum(layer.precision == "fp8" for layer in layers)
+    return Text(f"{count} of {len(layers)}", _good(count == len(layers))) if count else None
+
+
+def _stored_integers(entry: BackendResult) -> Text | None:
+    """Layers that compute in float with weights that the engine keeps as integers."""
+    layers = entry.built.reading.layers if entry.built is not None else ()
+    counts = Counter(layer.precision for layer in layers if layer.precision.endswith(" weights"))
+    if not counts:
+        return None
+    return Text(", ".join(f"{count} of {len(layers)} with {kind}" for kind, count in sorted(counts.items())))
+
+
 def _int8_macs(entry: BackendResult) -> Text | None:
-    share = entry.built.int8_macs if entry.built is not None else None
+    share = entry.built.int8_macs if entry.built is not None and _fp8_layers(entry) is None else None
     return None if share is None else Text(f"{100 * share:.1f} %", _good(share == 1))
 
 
@@ -133,6 +149,8 @@ ROWS: dict[str, Callable[[BackendResult], Text | None]] = {
     "weights kept": _kept("weights"),
     "layers in INT8": _int8_layers,
     "MACs in INT8": _int8_macs,
+    "layers in FP8": _fp8_layers,
+    "layers in float": _stored_integers,
     "conversions": _conversions,
     "graph vs FP32": _sqnr("graph"),
     "engine vs FP32": _sqnr("engine"),
@@ -172,7 +190,7 @@ def _notes(entry: BackendResult, path: Path | None, shared: Sequence[Entry]) -> 
 def _float_layers(built: Built | None, planned: Mapping[str, str]) -> list[Text]:
     """Layers that were planned as integers, and that the engine nevertheless runs in float."""
     layers = built.reading.layers if built is not None else ()
-    found = [e for e in layers if e.precision != "int8" and e.node not in planned]
+    found = [e for e in layers if e.precision not in ("int8", "fp8") and e.node not in planned]
     lines = [
         Text(
             f"  engine    {e.op_type} {e.node!r} runs in {e.precision}{f' ({e.detail})' if e.detail else ''}",

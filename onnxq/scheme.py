@@ -1,13 +1,15 @@
 """Integers for reals: ``q = clip(round(x / scale) + zero_point)`` and ``x ≈ (q - zero_point) * scale``.
 
 White paper (arXiv 2106.08295), eq. 4 to 7. Rounding is half to even, as ONNX QuantizeLinear does.
-A logarithmic grid has another formula: see ``logarithmic.py``.
+A logarithmic grid has another formula: see ``logarithmic.py``. Of 8-bit floats (E4M3, arXiv 2209.05433) ``q`` is the
+nearest float rather than an integer. Blocks are those of ONNX DequantizeLinear 21.
 """
 
 from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from onnxq import logarithmic
@@ -15,6 +17,8 @@ from onnxq import logarithmic
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
 
+FLOAT8 = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.FLOAT8E4M3FN)
+LARGEST_FLOAT8 = 448
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 
@@ -24,14 +28,18 @@ class Steps(Enum):
     EVEN = 1.0  # any scale
     POWER_OF_TWO = 2.0  # evenly, by a power of two
     LOGARITHMIC = logarithmic.STEP  # each is that many times the one before
+    FLOAT8 = 2.0**0.25  # as 8-bit floats are, with 4 bits of exponent and 3 of mantissa; any scale
 
 
 @dataclass(frozen=True)
 class Scheme:
     """A choice of integer grid; ``axis=None`` is one grid per tensor.
 
-    A grid of fewer than 8 bits is stored in 8, one of more in 16. A symmetric grid has zero point 0 and leaves the
-    lowest signed integer unused, so that a value and its negative are both on it.
+    A ``block`` other than 0 is how many neighbours along ``axis`` share a scale, at every place of the other axes; the
+    last block is shorter where it does not divide the axis.
+
+    A grid of fewer than 8 bits is held in 8 (a file may pack it, see ``packing.py``), one of more in 16. A symmetric
+    grid has zero point 0 and leaves the lowest signed integer unused, so that a value and its negative are both on it.
     """
 
     signed: bool
@@ -39,21 +47,33 @@ class Scheme:
     bits: int = 8
     axis: int | None = None
     steps: Steps = Steps.EVEN
+    block: int = 0
+
+    @property
+    def even(self) -> bool:
+        """Whether its values are integers times a scale."""
+        return self.steps in (Steps.EVEN, Steps.POWER_OF_TWO)
 
     @property
     def dtype(self) -> np.dtype[np.integer]:
+        if self.steps is Steps.FLOAT8:
+            return FLOAT8
         if self.bits > 8:
             return np.dtype(np.int16 if self.signed else np.uint16)
         return np.dtype(np.int8 if self.signed else np.uint8)
 
     @property
     def lowest(self) -> int:
+        if self.steps is Steps.FLOAT8:
+            return -LARGEST_FLOAT8
         if not self.signed:
             return 0
         return -(1 << (self.bits - 1)) + int(self.symmetric)
 
     @property
     def highest(self) -> int:
+        if self.steps is Steps.FLOAT8:
+            return LARGEST_FLOAT8
         return (1 << (self.bits - int(self.signed))) - 1
 
     def along(self, axis: int | None) -> "Scheme":
@@ -62,6 +82,9 @@ class Scheme:
     def __str__(self) -> str:
         kind = "symmetric" if self.symmetric else "asymmetric"
         where = "per tensor" if self.axis is None else f"per channel (axis {self.axis})"
+        where = f"blocks of {self.block} (axis {self.axis})" if self.block else where
+        if self.steps is Steps.FLOAT8:
+            return f"float8 e4m3 {where}"
         steps = "" if self.steps is Steps.EVEN else f" {self.steps.name.lower().replace('_', ' ')}"
         return f"{'i' if self.signed else 'u'}{self.bits} {kind}{steps} {where}"
 
@@ -105,7 +128,8 @@ class ActivationSchemes:
 
 @dataclass(frozen=True)
 class QParams:
-    """``scale`` float32 and ``zero_point`` of the scheme's dtype: scalars, or one per channel."""
+    """``scale`` float32 and ``zero_point`` of the scheme's dtype: scalars, or one per channel; of a grid in blocks both
+    have the shape of the tensor, but for ``axis``, which counts the blocks."""
 
     scheme: Scheme
     scale: NDArray[np.float32]
@@ -153,7 +177,7 @@ def same_grid(one: QParams, other: QParams) -> bool:
 
 def _stepped(scale: Floats, steps: Steps) -> NDArray[np.float32]:
     positive = _positive(scale)
-    if steps is Steps.EVEN:
+    if steps is not Steps.POWER_OF_TWO:
         return positive
     # Of a power of two, not its neighbour by the rounding of a division, the next one up is itself.
     exponent = np.ceil(np.log2(positive.astype(np.float64)) - 1e-6)
@@ -167,26 +191,31 @@ def _positive(scale: Floats) -> NDArray[np.float32]:
 
 def quantize(values: Floats, params: QParams) -> Integers:
     """The nearest integers of the grid, clipped to it; same shape as ``values``."""
-    scale, zero = _aligned(params, values.ndim)
+    scale, zero = _aligned(params, values.shape)
     scheme = params.scheme
     if scheme.steps is Steps.LOGARITHMIC:
         return logarithmic.codes(values, scale)
+    if scheme.steps is Steps.FLOAT8:
+        return np.clip(values / scale, scheme.lowest, scheme.highest).astype(scheme.dtype)
     integers = np.clip(np.rint(values / scale) + zero, scheme.lowest, scheme.highest)
     return integers.astype(scheme.dtype)
 
 
 def dequantize(integers: Integers, params: QParams) -> NDArray[np.float32]:
     """The reals the integers stand for, float32."""
-    scale, zero = _aligned(params, integers.ndim)
+    scale, zero = _aligned(params, integers.shape)
     if params.scheme.steps is Steps.LOGARITHMIC:
         return logarithmic.values(integers, scale)
     return ((integers.astype(np.float32) - zero) * scale).astype(np.float32)
 
 
-def _aligned(params: QParams, rank: int) -> tuple[Floats, Floats]:
-    zero = params.zero_point.astype(np.float32)
-    if params.scheme.axis is None:
+def _aligned(params: QParams, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    zero, axis = params.zero_point.astype(np.float32), params.scheme.axis
+    if axis is None:
         return params.scale, zero
-    shape = [1] * rank
-    shape[params.scheme.axis] = -1
-    return params.scale.reshape(shape), zero.reshape(shape)
+    if params.scheme.block:
+        inside = np.arange(shape[axis]) // params.scheme.block
+        return params.scale.take(inside, axis), zero.take(inside, axis)
+    spread = [1] * len(shape)
+    spread[axis] = -1
+    return params.scale.reshape(spread), zero.reshape(spread)

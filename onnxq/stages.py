@@ -167,7 +167,7 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         run(space, step)
     ops = {node.name: node.op for node in every_node(space.graph)}
     if not space.plan.activations:
-        reason = "weights only: they are stored as integers, and every layer computes in float. Smaller, not faster"
+        reason = "weights only: they are stored as integers, and every layer computes in float"
         space.ledger.add("warning", "plan", "graph", reason)
     for name, reason in space.plan.floats.items():
         space.ledger.add("float", "plan", name, reason, ops.get(name, ""))

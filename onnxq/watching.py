@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
-WAITING = 16 * 2**20  # bytes of what was taken out of the model, which are looked at together
+WAITING = 4 * 2**20  # bytes of what was taken out of the model, which are looked at together
 THREADS = 1  # of a session on a cluster: some sums depend on their number, and workers need not have as many
 
 
@@ -99,7 +100,7 @@ def watch(
 
     Every shard of the samples is watched by itself, and what is kept of it is merged with what is kept of all before
     it: always in this order, so that sums of floats are the same wherever the shards were watched. ``batch=None``
-    chooses the batch from what one sample's tensors weigh. ``step`` is told how many samples are done. Of a
+    chooses the batch by the size of one sample's tensors. ``step`` is told how many samples are done. Of a
     ``cluster``, by its scheduler's address, the workers watch; ``tell`` is told what the user should know of them.
     What was ``begun`` is gone on with; ``keep`` is told the total so far after every shard.
     """
@@ -170,7 +171,8 @@ class Watching(Generic[Key]):
         self._waiting = sorted({*waiting, *every(self._reduced.values())})
 
     def batch(self, samples: Samples) -> int:
-        """A batch whose watched tensors weigh little."""
+        """The largest whose watched tensors weigh little. It goes by sizes, not by the clock, so that it is the same
+        every time and everywhere; larger ones take onnxruntime several times the memory, and hardly less time."""
         seen = self._seen(next(iter(samples.batches(1))))
         weight = seen.nbytes + sum(made.bytes for made in self._reduced.values())
         return max(1, min(LARGEST_BATCH, BATCH_BYTES // (weight or 1)))
@@ -180,15 +182,20 @@ class Watching(Generic[Key]):
         found = {key: watcher.begin() for key, watcher in self.watchers.items()}
         later = {key: one for key, one in found.items() if key in self._later}
         now = {key: one for key, one in found.items() if key not in later}
-        waiting: list[Seen] = []
-        for part in batches:
-            seen = self._seen(part)
-            self._show([seen], now)
-            waiting.append(seen.only(self._waiting))
-            if sum(one.nbytes for one in waiting) > WAITING:
-                self._show(joined(waiting), later)
-                waiting = []
-            step(part.start + part.count)
+        with ThreadPoolExecutor(1) as beside:  # the next batches run while these are looked at, in their order
+            looking: Future[None] | None = None
+            waiting: list[Seen] = []
+            for part in batches:
+                seen = self._seen(part)
+                self._show([seen], now)
+                waiting.append(seen.only(self._waiting))
+                if sum(one.nbytes for one in waiting) > WAITING:
+                    if looking is not None:
+                        looking.result()
+                    looking, waiting = beside.submit(self._show, joined(waiting), later), []
+                step(part.start + part.count)
+            if looking is not None:
+                looking.result()
         self._show(joined(waiting), later)
         return {key: accumulator.kept() for key, accumulator in found.items()}
 

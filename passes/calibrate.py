@@ -1,23 +1,27 @@
 """Choose a grid for every planned activation, from statistics collected once for all backends."""
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxq.calibrators import Calibrator, calibrator_of, with_options
+from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of, with_options
 from onnxq.channel_weights import channel_weights
 from onnxq.errors import DataError, Declined, RecipeError
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
-from onnxq.plan import Plan
+from onnxq.plan import Activation, Plan
 from onnxq.ranges.given import given_ranges
 from onnxq.ranges.range_file import read_ranges
 from onnxq.scheme import QParams, Range, held, qparams, same_grid
 from onnxq.statistics import TensorStatistics
 from onnxq.watching import Values, Watcher, watch
 from onnxq.workspace import Workspace
+
+THREADS = 4  # that choose ranges: more would wait for each other
 
 
 @dataclass(frozen=True)
@@ -87,26 +91,42 @@ class Calibrate:
         collect(workspace, alike, calibrator.histogram, weighed.values())
         workspace.plan = _without_unusable(workspace)
         given = workspace.ranges or {}
-        found = {}
-        for tensor, entry in workspace.plan.activations.items():
-            if entry.grid in given:
-                found[tensor] = qparams(entry.schemes.of(given[entry.grid]), given[entry.grid])
-                continue
+        asked = {tensor: entry for tensor, entry in workspace.plan.activations.items() if entry.grid not in given}
+
+        def seen(entry: Activation) -> TensorStatistics:
             watcher = weighed.get(entry.grid)
-            statistics = workspace.statistics[entry.grid] if watcher is None else workspace.seen(watcher)
+            return workspace.statistics[entry.grid] if watcher is None else workspace.seen(watcher)
+
+        def choose(entry: Activation) -> Range:
             # A tensor that takes the grid of another must come out on the same one, whoever reads it.
             through = workspace.plan.activations.get(entry.grid, entry).through
-            chosen = calibrator.range(statistics, entry.schemes, FUNCTIONS.get(through or ""))
+            return calibrator.range(seen(entry), entry.schemes, FUNCTIONS.get(through or ""))
+
+        ranges = {
+            tensor: given[entry.grid] for tensor, entry in workspace.plan.activations.items() if entry.grid in given
+        }
+        ranges |= zip(asked, _each(choose, asked.values(), type(calibrator) in CALIBRATORS.values()), strict=True)
+        found = {}
+        for tensor, entry in workspace.plan.activations.items():
+            chosen = ranges[tensor]
             if not (isinstance(chosen, Range) and np.isfinite([chosen.low, chosen.high]).all()):
                 raise RecipeError(
                     f"{type(calibrator).__name__} chose {chosen} for {tensor!r}; a range has two finite ends"
                 )
             found[tensor] = qparams(entry.schemes.of(chosen), chosen)
-            if tensor == entry.grid:
-                what = "values" if watcher is None else "values, by the weights that read them,"
-                _tell_clipping(workspace, tensor, statistics, _kept(chosen, found[tensor]), what)
+            if tensor == entry.grid and tensor in asked:
+                what = "values" if tensor not in weighed else "values, by the weights that read them,"
+                _tell_clipping(workspace, tensor, seen(entry), _kept(chosen, found[tensor]), what)
         before, workspace.activations = workspace.activations, found
         return before.keys() != found.keys() or not all(same_grid(found[t], before[t]) for t in found)
+
+
+def _each(choose: Callable[[Activation], Range], entries: Collection[Activation], together: bool) -> Iterable[Range]:
+    """What is chosen for each: by several threads ``together`` only where nobody else's code chooses."""
+    if not together:
+        return map(choose, entries)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as threads:
+        return list(threads.map(choose, entries))
 
 
 def collect(workspace: Workspace, tensors: Iterable[str], histogram: bool, others: Iterable[Watcher[Any]] = ()) -> None:

@@ -19,7 +19,9 @@ from onnxq.graph import Names, is_constant, producer, readers, tidy
 from onnxq.model import to_graph
 from onnxq.narrow import FLOAT_TYPES, QDQ, FloatType, is_float32, refusals, slots, touched
 from onnxq.normalise import raise_opset
+from onnxq.packing import PACKED, packed_constant, unpack_constants
 from onnxq.passes.calibrate import collect
+from onnxq.scheme import FLOAT8
 from onnxq.workspace import Workspace
 
 SMALLEST_SCALE = 2.0**-18  # in FP16; smaller ones would have fewer than 7 bits
@@ -41,7 +43,8 @@ class CastFloat:
             )
             return False
         to = FLOAT_TYPES[self.to]
-        workspace.graph = to_graph(raise_opset(workspace.model(), to.opset))
+        workspace.graph = to_graph(raise_opset(workspace.model(), to.opset, "16-bit floats", "--float fp32"))
+        unpack_constants(workspace.graph)
         workspace.statistics = dict(workspace.statistics)  # of the quantized graph from here on, and of it alone
         collect(workspace, touched(workspace.graph), histogram=False)
         if self.to == "bf16":
@@ -181,9 +184,19 @@ class _Cast:
 
     def _regrid(self, node: gs.Node, ratio: NDArray[np.float32]) -> gs.Constant:
         """The integers of a weight for its new scale."""
-        integers = np.asarray(node.inputs[0].values)
-        shape = [1] * integers.ndim
-        if ratio.ndim:
-            shape[node.attrs.get("axis", 1)] = -1
-        again = np.rint(integers * ratio.reshape(shape)).astype(integers.dtype)
-        return gs.Constant(self.names.fresh(f"{node.inputs[0].name}/{self.to.name.lower()}"), again)
+        stored, axis = node.inputs[0], int(node.attrs.get("axis", 1))
+        integers = np.asarray(stored.values)
+        if block := int(node.attrs.get("block_size", 0)):
+            ratio = ratio.take(np.arange(integers.shape[axis]) // block, axis)
+        elif ratio.ndim:
+            ratio = ratio.reshape([-1 if a == axis else 1 for a in range(integers.ndim)])
+        if integers.dtype == FLOAT8:
+            again = (integers.astype(np.float32) * ratio).astype(FLOAT8)
+        else:
+            again = np.rint(integers * ratio).astype(integers.dtype)
+        name = self.names.fresh(f"{stored.name}/{self.to.name.lower()}")
+        return (
+            packed_constant(name, again, stored.export_dtype)
+            if stored.export_dtype in PACKED
+            else gs.Constant(name, again)
+        )

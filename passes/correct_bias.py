@@ -141,7 +141,7 @@ def with_biases(workspace: Workspace, biases: Mapping[str, Vector]) -> Workspace
 def simulated(workspace: Workspace, biases: Mapping[str, Vector]) -> onnx.ModelProto:
     """The Q/DQ graph as the backend will get it, with these biases."""
     made = with_biases(workspace, biases)
-    for step in (InsertQdq(), *workspace.backend.lowering):
+    for step in (InsertQdq("never"), *workspace.backend.lowering):
         step(made)
     return made.model()
 

@@ -11,6 +11,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.graph import Names, is_constant, producer, tidy
+from onnxq.packing import packed_behind
 from onnxq.workspace import Workspace
 
 
@@ -32,9 +33,9 @@ class GatherIntegers:
 
 
 def _scales_columns(gather: gs.Node, dequantize: gs.Node) -> bool:
-    if dequantize.op != "DequantizeLinear" or not is_constant(dequantize.inputs[0]):
+    if dequantize.op != "DequantizeLinear" or not is_constant(packed_behind(dequantize.inputs[0])):
         return False
-    rank, axis = dequantize.inputs[0].values.ndim, int(dequantize.attrs.get("axis", 1))
+    rank, axis = len(dequantize.inputs[0].shape), int(dequantize.attrs.get("axis", 1))
     per_tensor = dequantize.inputs[1].values.ndim == 0
     return gather.attrs.get("axis", 0) == 0 and (per_tensor or (rank > 1 and axis in (rank - 1, -1)))
 

@@ -3,8 +3,9 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from onnxq.backends.backend import Backend
 from onnxq.errors import ModelError, RecipeError, unknown
 from onnxq.graph import HEAVY_OPS, every_node
 from onnxq.plan import Plan
@@ -18,7 +19,8 @@ from onnxq.workspace import Workspace
 class PlanIntegers:
     """``exclude``: regular expressions searched in node names; ``keep_float``: operator types; ``activation_bits``: 2
     to 8, or 16, of what linear layers read, for all of them or by ``default``, ``first``, ``last`` and regular
-    expressions; None as the backend has it.
+    expressions; None as the backend has it; without ``activations`` weights alone are stored as integers, and every
+    layer computes in float; ``numbers``: int8, or 8-bit floats in place of integers, where the backend has them.
 
     Raises ModelError if nothing is left to quantize.
     """
@@ -26,6 +28,8 @@ class PlanIntegers:
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
     activation_bits: int | dict[str, object] | None = None
+    activations: bool = True
+    numbers: Literal["int8", "fp8"] = "int8"
     name: ClassVar[str] = "plan"
 
     def __post_init__(self) -> None:
@@ -35,10 +39,13 @@ class PlanIntegers:
             except re.error as error:
                 raise RecipeError(f"exclude: {pattern!r} is not a regular expression: {error}") from error
         activation_widths(self.activation_bits)
+        if self.activation_bits is not None and (self.numbers == "fp8" or not self.activations):
+            others = "numbers: fp8 has 8 bits (--numbers)" if self.activations else "activations: false plans none"
+            raise RecipeError(f"{others}, and activation_bits are set. Leave one of them out.")
 
     def __call__(self, workspace: Workspace) -> bool:
         self._warn_of_idle_wishes(workspace)
-        plan = place(workspace.graph, workspace.backend, Wishes(self.exclude, self.keep_float))
+        plan = place(workspace.graph, self._backend(workspace), Wishes(self.exclude, self.keep_float, self.activations))
         if not plan.weights:
             raise ModelError(nothing_to_quantize(workspace, plan))
         if self.activation_bits is not None:
@@ -47,6 +54,13 @@ class PlanIntegers:
         changed = plan != workspace.plan
         workspace.plan = plan
         return changed
+
+    def _backend(self, workspace: Workspace) -> Backend:
+        """With the grids that were asked for, where it has them."""
+        backend = workspace.backend
+        if self.numbers == "fp8" and not backend.float8:
+            workspace.ledger.add("declined", self.name, "graph", f"no FP8: {backend.title} has no kernels for it")
+        return backend.in_float8() if self.numbers == "fp8" and backend.float8 else backend
 
     def _warn_of_idle_wishes(self, workspace: Workspace) -> None:
         names = [node.name for node in every_node(workspace.graph)]

@@ -2,7 +2,7 @@
 engine that is built from it. A second backend differs by values, not by code."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ import onnx
 from onnxq.backends.engine import Engine
 from onnxq.errors import EngineError
 from onnxq.lint.finding import Lint
-from onnxq.scheme import ActivationSchemes, QParams, Scheme
+from onnxq.scheme import ActivationSchemes, QParams, Scheme, Steps
 
 if TYPE_CHECKING:
     from onnxq.workspace import Pass
@@ -76,6 +76,32 @@ class LeastSize:
     vector: int = 0
 
 
+_I8 = Scheme(signed=True, symmetric=True)
+
+
+@dataclass(frozen=True)
+class LowBits:
+    """How the engine takes weights of 2 and 4 bits that are packed in the file.
+
+    ``types``: ONNX's names of those it knows;
+    ``casts``: it computes a Cast of them to 8 bits when it loads the model, so that layers whose file is packed still
+    run in integers, and constants of layers in float still become floats once;
+    ``grid``: of the weight of a MatMul or Gemm that computes in float and reads them packed, but for bits and axis;
+    ``channels``: it reads those packed with a scale for every output channel, too;
+    ``blocks``: how many rows of such a weight may share a scale, at the bits that may have blocks;
+    ``ragged``: the last of the blocks may be shorter;
+    ``several``: there must be more than one.
+    """
+
+    types: frozenset[str] = frozenset()
+    casts: bool = False
+    grid: Scheme = _I8
+    channels: bool = True
+    blocks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    ragged: bool = False
+    several: bool = False
+
+
 @dataclass(frozen=True)
 class Backend:
     """``rules`` by operator; ``absorbs``: activations that vanish into the quantizer behind them;
@@ -100,6 +126,8 @@ class Backend:
     ``stores``: which inputs of operators that compute in float are stored as integers; ``stores_inside``: the same in
     bodies of If, Loop and Scan, whose linear layers compute in float too;
     ``fuses_min``: a Min by a vector behind a ReLU costs nothing;
+    ``float8``: whether its linear layers can compute in 8-bit floats (E4M3);
+    ``low_bits``: how it takes weights of fewer than 8 bits;
     ``side_file``: what the target's tools want beside the float model, if that is what they take;
     ``lints``: rules on what the engine refuses, runs in float or computes wrongly, for any quantized graph."""
 
@@ -132,6 +160,8 @@ class Backend:
     wide: ActivationSchemes | None = None
     wide_note: str = ""
     saturates: Callable[[], bool] | None = None
+    float8: bool = False
+    low_bits: LowBits = LowBits()
     side_file: SideFile | None = None
     lints: tuple[Lint, ...] = ()
 
@@ -139,6 +169,11 @@ class Backend:
     def simulated(self) -> bool:
         """Whether there is no engine to build: the graph is computed by onnxruntime and proves numbers only."""
         return self.build is None
+
+    def in_float8(self) -> "Backend":
+        """With grids of 8-bit floats where it has integers."""
+        grid = Scheme(signed=True, symmetric=True, steps=Steps.FLOAT8)
+        return replace(self, weight=grid, activation=ActivationSchemes.always(grid), stores={}, stores_inside={})
 
     def engine(self, model: onnx.ModelProto, shapes: Shapes) -> Engine:
         """The model as the real engine builds it for inputs of ``shapes``. Raises EngineError where there is none."""

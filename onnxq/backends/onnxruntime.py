@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxq.backends.backend import Backend, Reads, Rule, Shapes
+from onnxq.backends.backend import Backend, LowBits, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.backends.saturation import saturates
@@ -27,6 +27,7 @@ from onnxq.passes.fuse_silu import FuseSilu
 from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.quantize_bias import QuantizeBias
 from onnxq.passes.split_hard_swish import SplitHardSwish
+from onnxq.passes.turn_gemm import TurnGemm
 from onnxq.passes.unfold_dequantize import UnfoldDequantize
 from onnxq.passes.widen_factors import WidenFactors
 from onnxq.scheme import ActivationSchemes, Scheme
@@ -210,8 +211,15 @@ BACKEND = Backend(
     stores={**dict.fromkeys(RECURRENT_OPS, (1, 2)), "Gather": (0,)},
     stores_inside=STORED_INSIDE,
     saturates=saturates,
+    low_bits=LowBits(
+        frozenset({"INT4", "UINT4", "INT2", "UINT2"}),
+        casts=True,
+        grid=Scheme(signed=False, symmetric=False),
+        blocks=dict.fromkeys((2, 4, 8), (16, 32, 64, 128, 256)),
+        ragged=True,
+    ),
     preparation=(SplitHardSwish(), ConvolveNorms()),
-    lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize()),
+    lowering=(QuantizeBias(), FuseSilu(), WidenFactors(), GatherIntegers(), UnfoldDequantize(), TurnGemm()),
     build=_build,
     lints=ONNXRUNTIME,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxq.backends.backend import Backend, Reads, Rule, Shapes
+from onnxq.backends.backend import Backend, LowBits, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Layer, Reading
 from onnxq.backends.heavy import Heavy, Names, heavy_nodes, in_subgraph, is_heavy, serialize
 from onnxq.backends.saturation import saturates
@@ -214,6 +214,12 @@ BACKEND = Backend(
     lowering=(KeepAxes(), GatherIntegers(), UnfoldDequantize()),
     absorbs=frozenset({"Relu", "Clip"}),
     saturates=saturates,
+    low_bits=LowBits(
+        frozenset({"INT4", "UINT4"}),
+        casts=True,
+        grid=Scheme(signed=False, symmetric=False),
+        blocks=dict.fromkeys((4, 8), (16, 32, 64, 128, 256)),
+    ),
     build=_build,
     lints=OPENVINO,
 )

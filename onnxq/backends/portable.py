@@ -53,6 +53,7 @@ BACKEND = replace(
     extra="openvino",
     wide_note=f"{onnxruntime.BACKEND.wide_note}; {openvino.BACKEND.wide_note}",
     quantized_before=openvino.MAXIMA,
+    low_bits=openvino.BACKEND.low_bits,  # the stricter of the two
     lowering=(*onnxruntime.BACKEND.lowering, KeepAxes()),
     build=_build,
     lints=(*onnxruntime.BACKEND.lints, *openvino.BACKEND.lints),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from onnxq.backends.backend import Backend, LeastSize, Reads, Rule, Shapes
+from onnxq.backends.backend import Backend, LeastSize, LowBits, Reads, Rule, Shapes
 from onnxq.backends.engine import Engine, Reading
 from onnxq.backends.tensorrt_compile import Compiled, compile_for_batches
 from onnxq.backends.tensorrt_layers import (
@@ -190,6 +190,9 @@ BACKEND = Backend(
         | {"ConvTranspose", "GRU", "GlobalLpPool", "HardSwish", "LpNormalization", "LpPool", "Mish", "Shrink"},
     },
     opens_shapes=False,
+    float8=True,
+    # It unpacks 4 bits at every run where the activation is INT8, and runs 4 bits with a scale a channel in float.
+    low_bits=LowBits(frozenset({"INT4"}), channels=False, blocks={4: (16, 32, 64, 128)}, several=True),
     stores={"Gather": (0,)},
     refuses=dict.fromkeys(
         RECURRENT_OPS,

@@ -61,8 +61,8 @@ class EngineLayer:
         first, other = self.inputs[:1], self.constants[:1] + self.inputs[1:2]
         if first == ("int8",) and "int8" in other:
             return "int8"
-        kept = [precision for precision in self.constants if precision in _INTEGERS]
-        if kept and first and first[0] in _FLOATS:
+        kept = [precision for precision in self.constants if precision in (*_INTEGERS, "fp8")]
+        if kept and first and first[0] in _FLOATS and first[0] != kept[0]:
             return f"{kept[0]} weights"
         floats = (precision for precision in self.inputs + self.constants if precision in _FLOATS)
         return next(floats, "unknown")

@@ -34,6 +34,7 @@ from onnxq.planning.eligibility import dtype_name, integer_operands, undersized
 from onnxq.planning.reasons import float_reason
 from onnxq.planning.stored_weights import AXIS, stored_weights
 from onnxq.planning.tails import before_a_layer, is_expectation
+from onnxq.planning.weights_alone import weights_alone
 from onnxq.scheme import Scheme
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
@@ -41,10 +42,12 @@ FLOATS = ("float32", "float16", "bfloat16", "float64")
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked of the plan. ``exclude`` are regular expressions searched in node names."""
+    """What the user asked of the plan. ``exclude`` are regular expressions searched in node names; without
+    ``activations`` nothing but weights becomes integer."""
 
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
+    activations: bool = True
 
     def refusal(self, node: gs.Node) -> str | None:
         for pattern in self.exclude:
@@ -71,6 +74,8 @@ class _Sketch:
 
 def place(graph: gs.Graph, backend: Backend, wishes: Wishes) -> Plan:
     """The plan of ``graph`` for ``backend``; nothing in the graph changes."""
+    if not wishes.activations:
+        return weights_alone(graph, backend, wishes.refusal)
     sketch = _Sketch(small=undersized(graph, backend))
     for node in graph.nodes:
         _place_layer(graph, node, backend, wishes, sketch)

@@ -79,7 +79,7 @@ def _solved(effects: Sequence[Mapping[int, float]], sizes: Sequence[int], budget
     matrix.start_ = np.arange(0, 2 * count + 1, 2, dtype=np.int32)
     matrix.index_ = np.stack([layers, np.full(count, rows, np.int32)], axis=1).ravel()
     matrix.value_ = np.stack([np.ones(count), np.array(sizes, np.float64)[layers] * bits], axis=1).ravel()
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    solver = highspy.Highs()
     for option, value in {"output_flag": False, "threads": 1, "random_seed": 0, "mip_rel_gap": GAP}.items():
         solver.setOptionValue(option, value)
     solver.passModel(lp)

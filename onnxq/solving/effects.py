@@ -76,9 +76,10 @@ def effects(
         values = np.asarray(tensors[weight.tensor].values, np.float32)
         allowed = [bits for bits in choices if bits <= weight.scheme.bits] or choices[:1]
         found = {bits: rounded(weight, bits, known) for bits in allowed}
-        effect = Effect(weight, values.size, found, {})
-        effect.errors = {bits: _error(values - effect.values(bits), known, nodes) for bits in allowed}
-        yield effect
+        errors = {
+            bits: _error(values - dequantize(one.integers, one.params), known, nodes) for bits, one in found.items()
+        }
+        yield Effect(weight, values.size, found, errors)
 
 
 def _with_moments(

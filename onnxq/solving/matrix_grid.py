@@ -17,8 +17,10 @@ from onnxq.workspace import RoundedWeight
 def matrix_grid(node: gs.Node, params: QParams, least: NDArray[np.float64]) -> Grid:
     """Of the layer's weight; ``least``: what no scale may be below, a number or [channels]."""
     scheme = params.scheme
+    if scheme.block:
+        scale, zero = (_turned(node, array.astype(np.float64))[None] for array in (params.scale, params.zero_point))
+        return Grid(scale, zero, scheme.lowest, scheme.highest, scheme.block, floor=SMALLEST_SCALE)
     found = [_spread(node, array.astype(np.float64), scheme.axis) for array in (params.scale, params.zero_point)]
-
     allowed = np.asarray(np.max(least)) if scheme.axis is None else np.broadcast_to(least, params.scale.shape)
     floor = np.maximum(_spread(node, allowed, scheme.axis), SMALLEST_SCALE)
     powers = scheme.steps is Steps.POWER_OF_TWO
@@ -29,10 +31,21 @@ def rounded_weight(node: gs.Node, params: QParams, solution: Solution) -> Rounde
     """What a solver chose, in the shape and the types of the layer's weight."""
     scheme, grid = params.scheme, solution.grid
     integers = np.ascontiguousarray(from_matrix(node, solution.integers).astype(scheme.dtype))
-    scale, zero = (_gathered(node, array, solution.integers, scheme.axis) for array in (grid.scale, grid.zero_point))
+    held = (grid.scale, grid.zero_point)
+    if scheme.block:
+        scale, zero = (_turned(node, array[0]) for array in held)
+    else:
+        scale, zero = (_gathered(node, array, solution.integers, scheme.axis) for array in held)
     return RoundedWeight(
         integers, replace(params, scale=scale.astype(np.float32), zero_point=zero.astype(scheme.dtype))
     )
+
+
+def _turned(node: gs.Node, blocks: Matrix) -> Matrix:
+    """Between [outputs, blocks] and the order of axes that the weight of a MatMul or Gemm has."""
+    where = layout(node)
+    assert where is not None
+    return blocks if where.out_axis < where.in_axis else np.ascontiguousarray(blocks.T)
 
 
 def _spread(node: gs.Node, values: Matrix, axis: int | None) -> Matrix:

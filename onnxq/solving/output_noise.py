@@ -12,7 +12,7 @@ from onnxq.workspace import Workspace
 SAMPLES = 16
 BATCH = 4
 LARGE_BYTES = 2**18  # a sample from which on they are run one by one
-HELD_BYTES = 2**25  # of samples and answers; what finds no room is left out
+HELD_BYTES = 2**24  # of samples and answers; what finds no room is left out: large images have many places
 TOGETHER = 8  # weights of one session: it cannot prepare layers for them as it does for constants
 
 Tensors = Mapping[str, Array]

@@ -17,7 +17,6 @@ from onnxq.graph import HEAVY_OPS, is_constant
 from onnxq.moment_turns import BLOCK, blocks_of
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.plan import Weight
-from onnxq.scheme import Steps
 from onnxq.solving.guarded import solve
 from onnxq.solving.matrix_grid import matrix_grid, rounded_weight
 from onnxq.solving.one_thread import one_thread
@@ -64,8 +63,8 @@ def solvable(workspace: Workspace, weights: Rounded) -> dict[str, Weight]:
 def _layer(weight: Weight, nodes: Mapping[str, gs.Node]) -> str:
     """Raises Declined."""
     names = sorted({name for name, _ in weight.readers})
-    if weight.scheme.steps is Steps.LOGARITHMIC:
-        raise Declined("a logarithmic grid is")
+    if not weight.scheme.even:
+        raise Declined("its grid is of floats, or logarithmic")
     if len(names) != 1:
         raise Declined(f"{len(names)} layers share it")
     node = nodes.get(names[0])
@@ -118,7 +117,7 @@ def with_integers(workspace: Workspace, weights: Rounded) -> onnx.ModelProto:
     """The graph with Q/DQ, as no backend has changed it yet."""
     made = workspace.fork(workspace.backend)
     made.weights, made.activations = dict(weights), workspace.activations
-    InsertQdq()(made)
+    InsertQdq("never")(made)
     return made.model()
 
 
@@ -142,5 +141,6 @@ def _solved(
     before = float(problem.error(Solution(grid.nearest(values), grid)).sum())
     after = float(problem.error(solution).sum())
     ends = (solution.integers == solution.grid.lowest) | (solution.integers == solution.grid.highest)
-    beyond = ends & (np.abs(wanted - solution.reals) > np.broadcast_to(solution.grid.scale, wanted.shape) / 2)
+    scale, _ = solution.grid.of(slice(None), wanted.shape[2])
+    beyond = ends & (np.abs(wanted - solution.reals) > scale / 2)
     return rounded_weight(node, nearest.params, solution), after / before if before > 0 else 1.0, float(beyond.mean())

@@ -5,16 +5,19 @@ No GPU is needed, and none of the engines runs.
 
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
 
+from onnxq import Options, quantize
 from onnxq.backends import tensorrt
 from onnxq.backends.engine import Layer, Reading
 from onnxq.backends.tensorrt_layers import count_conversions, parse_json, parse_lines, read_layers
-from onnxq.errors import EngineError, EngineMissing
+from onnxq.errors import EngineError, EngineMissing, RecipeError
+from onnxq.testing import normal, parse, scaled
 
 WEIGHTS = np.random.default_rng(0).integers(-127, 128, (16, 16))
 
@@ -250,3 +253,28 @@ def test_a_neighbour_that_took_over_a_scale_does_not_decide() -> None:
     text = "\n".join(["Layers:", line.format("second", "Float"), line.format("first", "Int8"), "", "Bindings:"])
     first, second, *_ = read_layers(NETWORK, parse_lines(text))
     assert (first.precision, second.precision) == ("int8", "fp32")
+
+
+@pytest.mark.parametrize("float_type", ["fp32", "fp16"])
+@pytest.mark.usefixtures("rtx")
+def test_layers_compute_in_8_bit_floats_on_request(float_type: str) -> None:
+    text = """g (float[N,16,8,8] x) => (float[N,10] y) { [one] a = Conv<pads=[1,1,1,1]>(x, w) b = Relu(a)
+        [two] c = Conv(b, v) p = GlobalAveragePool(c) f = Flatten(p) [three] y = MatMul(f, m) }"""
+    weights: dict[str, Any] = {"w": scaled(32, 16, 3, 3), "v": scaled(64, 32, 1, 1), "m": normal(64, 10, scale=1 / 8)}
+    options = Options(numbers="fp8", float_type=float_type)
+    entry = quantize(parse(text, **weights), {"x": normal(16, 16, 8, 8)}, backend="tensorrt", options=options)[
+        "tensorrt"
+    ]
+    assert entry.built is not None and entry.judged is not None
+    assert [layer.precision for layer in entry.built.reading.layers] == ["fp8"] * 3
+    assert 24 < entry.judged.graph[0].sqnr_db < 36
+    assert {entry.op_type for entry in entry.model.graph.node} >= {"QuantizeLinear", "DequantizeLinear"}
+
+
+def test_where_there_are_no_8_bit_floats_it_is_said() -> None:
+    model, samples = parse("g (float[N,32] x) => (float[N,32] y) { y = MatMul(x, w) }", w=normal(32, 32)), normal(8, 32)
+    with pytest.raises(RecipeError, match=r"no FP8 \(--numbers\): OpenVINO"):
+        quantize(model, samples, backend="openvino", options=Options(numbers="fp8"))
+    both = quantize(model, samples, backend=("openvino", "tensorrt"), options=Options(numbers="fp8", build=False))
+    assert any("no FP8" in entry.reason for entry in both["openvino"].ledger.of("declined"))
+    assert not any("no FP8" in entry.reason for entry in both["tensorrt"].ledger.of("declined"))

@@ -12,6 +12,7 @@ from onnxq.passes import (
     CastFloat,
     EqualizeChannels,
     FoldConstants,
+    InsertQdq,
     PlanIntegers,
     RoundWeights,
 )
@@ -63,7 +64,8 @@ def test_what_activations_will_be_like_is_told_too() -> None:
 )
 def test_bits_by_layer_reach_the_recipe_and_what_most_have_the_others(bits: dict[str, float], told: int | None) -> None:
     found = asked(weight_bits=bits).applied(DEFAULT)
-    assert RoundWeights(bits) in found.passes and BalanceActivations(bits=told) in found.passes  # type: ignore[arg-type]
+    assert RoundWeights(dict(bits), solver="coordinate_descent") in found.passes
+    assert BalanceActivations(bits=told) in found.passes  # type: ignore[arg-type]
     assert load_recipe({"passes": found.written()}) == found
 
 
@@ -103,3 +105,27 @@ def test_what_cannot_be_is_refused(options: dict[str, object], said: str) -> Non
 def test_an_option_for_a_pass_the_recipe_lacks_is_refused(options: dict[str, object]) -> None:
     with pytest.raises(RecipeError, match="has no pass"):
         asked(**options).applied(Recipe((FoldConstants(),)))
+
+
+def test_weights_alone_have_4_bits_in_blocks_unless_it_is_said_otherwise() -> None:
+    def written(**options: int) -> RoundWeights:
+        recipe = Options(weights_only=True, **options).applied(load_recipe("default"))  # type: ignore[arg-type]
+        assert not any(isinstance(step, EqualizeChannels | BalanceActivations) for step in recipe.passes)
+        assert PlanIntegers(activations=False) in recipe.passes
+        return next(step for step in recipe.passes if isinstance(step, RoundWeights))
+
+    found = written()
+    assert (found.bits, found.block_size) == (4, 32)
+    found = written(weight_bits=8)
+    assert (found.bits, found.block_size) == (8, None)
+    found = written(weight_bits=3, block_size=128)
+    assert (found.bits, found.block_size) == (3, 128)
+
+
+def test_blocks_and_packing_are_checked() -> None:
+    recipe = load_recipe("default")
+    with pytest.raises(RecipeError, match=r"--block-size.*33"):
+        Options(block_size=33).applied(recipe)
+    with pytest.raises(RecipeError, match=r"--pack.*sometimes"):
+        Options(pack="sometimes").applied(recipe)
+    assert InsertQdq("never") in Options(pack="never").applied(recipe).passes

@@ -65,7 +65,7 @@ def test_a_graph_and_back_and_another_opset_keep_them_there(path: Path, low: Non
     graph = to_graph(model)
     assert not graph.tensors()["w1"].values.flags.writeable
     back = export(graph, model)
-    raised = raise_opset(back, 21)
+    raised = raise_opset(back, 21, "what is asked", "--no")
     assert [tensor.SerializeToString() for tensor in outsiders(back)] == [
         tensor.SerializeToString() for tensor in outsiders(model)
     ]

@@ -1,5 +1,6 @@
 """quantize(), from model to judged engine, on the models that ship and on small ones."""
 
+import io
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
 from onnxq import Options, Recipe, quantize
 from onnxq.backends import BACKENDS, backend_of
@@ -23,6 +25,7 @@ from onnxq.model import load_model
 from onnxq.models.card import load_card, shipped_cards
 from onnxq.passes import CorrectBias, RoundWeights
 from onnxq.recipe import load_recipe
+from onnxq.report import summary
 from onnxq.result import Result
 from onnxq.testing import normal, parse, run
 
@@ -391,3 +394,23 @@ def test_time_is_told_by_stage() -> None:
     result = quantize(small(), IMAGES)
     assert set(result.seconds) == {"prepare", "calibrate", "refine", "build", "judge"}
     assert set(quantize(small(), IMAGES, options=NO_BUILD).seconds) == {"prepare", "calibrate", "refine"}
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+def test_weights_alone_need_no_samples(backend: str) -> None:
+    w = normal(64, 96, scale=0.1)
+    model = parse("g (float[N,64] x) => (float[N,96] y) { [one] y = MatMul(x, w) }", w=w)
+    result = quantize(model, backend=backend, options=Options(weights_only=True))
+    entry = result[backend]
+    assert entry.built is not None
+    assert [layer.precision for layer in entry.built.reading.layers] == ["int4 weights"]
+    assert entry.size_after < 0.3 * entry.size_before
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(summary(result, {}))
+    assert "1 of 1 with int4 weights" in console.export_text()
+    wide = quantize(model, backend=backend, options=Options(weights_only=True, weight_bits=8))[backend]
+    assert wide.built is not None
+    assert [layer.precision for layer in wide.built.reading.layers] == ["int8 weights"]
+    assert wide.judged is not None and wide.judged.graph[0].sqnr_db > 38
+    with pytest.raises(DataError, match="--weights-only"):
+        quantize(model, backend=backend)

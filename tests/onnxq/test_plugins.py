@@ -1,4 +1,4 @@
-"""Installed packages offer backends, passes and calibrators, and cannot quietly change what onnxq means."""
+"""Installed packages offer backends, passes, calibrators and solvers, and cannot quietly change what onnxq means."""
 
 import os
 import re
@@ -19,6 +19,7 @@ from onnxq.calibrators import calibrator_names
 from onnxq.errors import RecipeError
 from onnxq.recipe import load_recipe
 from onnxq.samples import Data
+from onnxq.solving import solver_names, solver_of
 from onnxq.testing import normal, parse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,6 +30,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 from onnxq.backends.targets.qnn import BACKEND as QNN
 from onnxq.scheme import Range
+from onnxq.solving import Solution
 
 BACKEND = replace(QNN, name="mine", title="Mine")
 UNNAMED = replace(QNN, name="other")
@@ -39,6 +41,11 @@ class Half:
     histogram: ClassVar[bool] = False
     def range(self, statistics, schemes, through=None):
         return Range.of(statistics.low / 2, statistics.high / 2)
+
+@dataclass(frozen=True)
+class Zeros:
+    def __call__(self, problem):
+        return Solution(0 * problem.weight, problem.grid)
 
 @dataclass(frozen=True)
 class Note:
@@ -74,13 +81,15 @@ def model_and_samples() -> tuple[onnx.ModelProto, Data]:
     return parse(text, w=normal(4, 4)), {"x": normal(8, 4)}
 
 
-def test_all_three_kinds_resolve_by_name(offer: Offer) -> None:
+def test_every_kind_resolves_by_name(offer: Offer) -> None:
     offer(
         "kit",
         backends="mine = kit_module:BACKEND",
         passes="note = kit_module:Note",
         calibrators="half = kit_module:Half",
+        solvers="zeros = kit_module:Zeros",
     )
+    assert "zeros" in solver_names() and solver_of("zeros").__name__ == "Zeros"
     assert "mine" in backend_names() and "half" in calibrator_names()
     assert backend_of("mine").title == "Mine"
     passes = ["plan", {"note": {"text": "seen"}}, {"calibrate": {"activations": "half"}}, "round_weights", "insert_qdq"]

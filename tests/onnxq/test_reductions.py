@@ -9,7 +9,7 @@ import pytest
 from onnxq.inputs import InputSpec
 from onnxq.lean import Lean
 from onnxq.model import load_model
-from onnxq.reductions import LEAST, makes_nan
+from onnxq.reductions import LEAST, makes_nan, reduce
 from onnxq.samples import open_samples
 from onnxq.statistics import TensorStatistics
 from onnxq.testing import Array, normal, parse, run
@@ -96,3 +96,16 @@ def test_names_that_are_taken_are_left_alone() -> None:
         node.output[:] = ["reduced/a/high" if name == "b" else name for name in node.output]
     found = watched(model, normal(3, 3, 40, 40), ["a", "reduced/a/high"])
     assert found["a"].low < 0 <= found["reduced/a/high"].low
+
+
+def test_the_extremes_of_images_leave_the_graph_together() -> None:
+    text = """g (float[N,16,40,40] x) => (float[N,16,40,40] y) {
+        a = Relu(x) b = Neg(a) c = Sigmoid(b) d = Slice(c, start, end, axis) y = Neg(c) }"""
+    model = load_model(parse(text, start=np.array([0]), end=np.array([5]), axis=np.array([1])))
+    made = reduce(model, [Values(name) for name in "abcd"])
+    names = {
+        field: [made[t].parts[field].output for t in "abcd" if field in made[t].parts] for field in ("high", "low")
+    }
+    assert len(set(names["high"])) == 2 and len(names["high"]) == 4  # apart: five channels are not kept in blocks
+    assert len(set(names["low"])) == 2 and len(names["low"]) == 3
+    assert [made[t].parts["high"].begin for t in "abc"] == [0, 16, 32]

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from onnxq.constants import reach
 from onnxq.scheme import ActivationSchemes, Range, Scheme, Steps, dequantize, held, qparams, quantize, same_grid
-from onnxq.testing import normal, run
+from onnxq.sqnr import sqnr_db
+from onnxq.testing import normal, parse, run
 
 SCHEMES = [
     Scheme(signed, symmetric, bits) for signed in (True, False) for symmetric in (True, False) for bits in (16, 8, 4)
@@ -120,3 +122,41 @@ def test_same_grid_compares_scheme_scale_and_zero_point() -> None:
     assert same_grid(one, qparams(Scheme(False, False), Range.of(-1, 2)))
     assert not same_grid(one, qparams(Scheme(False, False), Range.of(-2, 1)))
     assert not same_grid(one, qparams(Scheme(False, False, 7), Range.of(-1, 2)))
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+@pytest.mark.parametrize(("axis", "block"), [(0, 4), (1, 4), (1, 3), (0, 16)])
+def test_blocks_are_those_of_onnxruntime(symmetric: bool, axis: int, block: int) -> None:
+    values = normal(8, 10) * np.linspace(1, 30, 80, dtype=np.float32).reshape(8, 10)
+    scheme = Scheme(symmetric, symmetric, axis=axis, block=block)
+    params = qparams(scheme, reach(values, scheme))
+    count = -(-values.shape[axis] // block)
+    assert params.scale.shape == params.zero_point.shape == ((count, 10) if axis == 0 else (8, count))
+    integers = quantize(values, params)
+    kind = scheme.dtype.name
+    model = parse(
+        f"g ({kind}[A,B] q) => (float[A,B] y) {{ y = DequantizeLinear<axis={axis}, block_size={block}>(q, s, z) }}",
+        21,
+        s=params.scale,
+        z=params.zero_point,
+    )
+    np.testing.assert_array_equal(run(model, q=integers)["y"], dequantize(integers, params))
+    inside = np.arange(values.shape[axis]) // block
+    assert np.all(np.abs(dequantize(integers, params) - values) <= params.scale.take(inside, axis) * 0.5001)
+    assert str(scheme).endswith(f"blocks of {block} (axis {axis})")
+
+
+def test_8_bit_floats_are_those_of_onnxruntime() -> None:
+    scheme = Scheme(True, True, axis=1, steps=Steps.FLOAT8)
+    values = normal(64, 8) * np.array([1e-3, 1, 30, 1, 1, 1, 1, 1e4], np.float32)
+    params = qparams(scheme, reach(values, scheme))
+    floats = quantize(values, params)
+    text = """g (float[A,B] x) => (float8e4m3fn[A,B] q, float[A,B] y)
+        { q = QuantizeLinear<axis=1>(x, s, z) y = DequantizeLinear<axis=1>(q, s, z) }"""
+    made = run(parse(text, 19, s=params.scale, z=params.zero_point), x=values)
+    np.testing.assert_array_equal(made["y"], dequantize(floats, params))
+    np.testing.assert_allclose(np.abs(dequantize(floats, params)).max(0), np.abs(values).max(0), rtol=1e-6)
+    assert 30 < sqnr_db(values, dequantize(floats, params)) < 34  # 3 bits of mantissa
+    assert str(scheme) == "float8 e4m3 per channel (axis 1)"
+    beyond = quantize(10 * values, params)
+    assert np.abs(beyond.astype(np.float32)).max() == 448

@@ -13,7 +13,7 @@ from onnxq.model import load_model
 from onnxq.samples import input_specs, open_samples
 from onnxq.statistics import Count
 from onnxq.testing import normal, parse
-from onnxq.watching import Values, watch
+from onnxq.watching import WAITING, Values, watch
 
 MODEL = parse("g (float[N,4] x) => (float[N,4] y) { a = MatMul(x, w) y = Relu(a) }", w=normal(4, 4))
 X = normal(7, 4)
@@ -94,3 +94,30 @@ def test_values_count_for_the_weights_of_their_channels(shape: tuple[int, ...], 
     np.testing.assert_array_equal(found["weighed"].counts, whole.kept().counts)
     mean = found["weighed"].counts.sum() / found["alike"].counts.sum()
     assert mean == pytest.approx((shape[axis] + 1) / 2, rel=0.05)  # of weights 1, 2, ... as often as each other
+
+
+def test_many_small_batches_are_looked_at_as_one_and_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "g (float[N,4,24,30] x) => (float[N,4,24,30] y) { a = Relu(x) b = Sigmoid(x) y = Add(a, b) }"
+    model, array = load_model(parse(text)), normal(70, 4, 24, 30)
+    watchers = {name: Values(name) for name in ("x", "a", "b", "y")}
+    found = []
+    for limit, batch in ((0, 1), (WAITING, 1), (200_000, 3), (WAITING, 64)):
+        monkeypatch.setattr("onnxq.watching.WAITING", limit)
+        found.append(watch(model, watchers, open_samples(array, input_specs(model)), batch=batch))
+    for other in found[1:]:
+        for name, one in found[0].items():
+            assert (one.low, one.high, one.each().mean) == (other[name].low, other[name].high, other[name].each().mean)
+            np.testing.assert_array_equal(one.counts, other[name].counts)
+            np.testing.assert_array_equal(one.each().latest, other[name].each().latest)
+
+
+def test_arrays_that_are_filled_again_for_the_next_batch_are_looked_at_before() -> None:
+    held = np.zeros((1, 4), np.float32)
+
+    def feeds() -> Iterator[dict[str, NDArray[np.float32]]]:
+        for number in range(5):
+            held[:] = number
+            yield {"x": held}
+
+    found = watch(MODEL, {"x": Values("x")}, open_samples(feeds, input_specs(MODEL)), batch=1)
+    assert found["x"].each().latest[:, 1].tolist() == [0, 1, 2, 3, 4]

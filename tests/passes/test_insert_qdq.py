@@ -1,15 +1,18 @@
 """The plan, written into the graph."""
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
 import pytest
 
+from onnxq.backends import backend_of
+from onnxq.errors import ModelError
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, changes_nothing, normal, ops, parse, run, workspace
-from onnxq.workspace import Workspace
+from onnxq.weight_forms import Pack
+from onnxq.workspace import Pass, Workspace
 
 BODY = "[one] a = Conv<pads=[1,1,1,1]>(x, w) [act] b = Relu(a) [two] c = Conv(b, v)"
 GRAPH = f"g (float[N,3,8,8] x) => (float[N,4,8,8] y) {{ {BODY} [add] d = Add(c, b) [three] y = Conv(d, v) }}"
@@ -123,3 +126,97 @@ def test_a_logarithmic_grid_is_simulated_around_q_and_dq() -> None:
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
     assert 25 < sqnr_db(run(space.source, x=X)["y"], run(model, x=X)["y"]) < 60
     assert changes_nothing(space, InsertQdq())
+
+
+DEEP = "g (float[N,16,8,8] x) => (float[N,16,8,8] y) { a = Conv<pads=[1,1,1,1]>(x, w) y = Conv<pads=[1,1,1,1]>(a, w) }"
+DEEP_X, DEEP_W = normal(8, 16, 8, 8), normal(16, 16, 3, 3, scale=1 / 12)
+
+
+def packed(backend: str, pack: Pack, bits: Literal[2, 3, 4] = 4, opset: int = 17) -> Workspace:
+    space = workspace(parse(DEEP, opset, w=DEEP_W), {"x": DEEP_X}, backend)
+    for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(bits, solver="nearest"), InsertQdq(pack)):
+        assert step(space), step
+    return space
+
+
+@pytest.mark.parametrize(("backend", "bits", "kind"), [("onnxruntime", 4, "INT4"), ("onnxruntime", 2, "INT2"),
+                                                       ("openvino", 4, "INT4"), ("openvino", 2, "INT4")])  # fmt: skip
+def test_packed_weights_are_smaller_and_run_in_integers_as_before(backend: str, bits: Literal[2, 4], kind: str) -> None:
+    space, plain = packed(backend, "auto", bits), packed(backend, "never", bits).model()
+    model = space.model()
+    onnx.checker.check_model(model, full_check=True)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}["w/quantized"]
+    assert onnx.TensorProto.DataType.Name(stored.data_type) == kind
+    assert len(stored.raw_data) == DEEP_W.size * int(kind[-1]) // 8
+    assert model.ByteSize() < plain.ByteSize() - 0.4 * DEEP_W.size
+    np.testing.assert_array_equal(run(model, x=DEEP_X)["y"], run(plain, x=DEEP_X)["y"])
+    engine = backend_of(backend).engine(model, {"x": DEEP_X.shape})
+    assert {layer.precision for layer in engine.read_back().layers} == {"int8"}
+    assert sqnr_db(run(model, x=DEEP_X)["y"], engine.run({"x": DEEP_X})["y"]) > 35
+    said = [entry.reason for entry in space.ledger.of("changed")]
+    assert said == [f"opset 17 raised to {25 if kind == 'INT2' else 21}", f"1 weight is stored as {kind}, packed"]
+    assert changes_nothing(space, InsertQdq())
+
+
+def test_weights_stay_in_8_bits_where_the_engine_would_compute_in_float_and_say_so_once() -> None:
+    space = packed("tensorrt", "auto")
+    (declined,) = [entry for entry in space.ledger.of("declined") if entry.stage == "insert_qdq"]
+    assert "1 weight is stored in 8 bits: TensorRT has no fast kernel" in declined.reason
+    assert space.graph.opset == 17
+    assert "INT4" in [
+        onnx.TensorProto.DataType.Name(tensor.data_type)
+        for tensor in packed("tensorrt", "always").model().graph.initializer
+    ]
+
+
+def test_bodies_of_if_are_no_place_for_packed_types() -> None:
+    text = """g (float[N,16,8,8] x) => (float[N,16,8,8] y) { a = Conv<pads=[1,1,1,1]>(x, w)
+        m = ReduceMax<keepdims=0>(x) flag = Greater(m, m) y = If (flag) <
+            then_branch = t () => (float[N,16,8,8] u) { u = Exp(a) },
+            else_branch = e () => (float[N,16,8,8] v2) { v2 = Neg(a) }> }"""
+    space = workspace(parse(text, w=DEEP_W), {"x": DEEP_X})
+    for step in (PlanIntegers(), Calibrate("minmax"), RoundWeights(4), InsertQdq()):
+        step(space)
+    assert "does not raise bodies of If" in space.ledger.of("declined")[-1].reason
+    assert not any(tensor.data_type == onnx.TensorProto.INT4 for tensor in space.model().graph.initializer)
+
+
+def test_blocks_are_refused_where_no_opset_has_them() -> None:
+    text = """g (float[32,96] x) => (float[32,128] y) { a = MatMul(x, w)
+        m = ReduceMax<keepdims=0>(x) flag = Greater(m, m)
+        y = If (flag) < then_branch = t () => (float[32,128] u) { u = Exp(a) },
+                        else_branch = e () => (float[32,128] v2) { v2 = Neg(a) }> }"""
+    space = workspace(parse(text, w=normal(96, 128)), {"x": normal(32, 96)})
+    for step in (PlanIntegers(activations=False), RoundWeights(4, solver="nearest", block_size=32)):
+        step(space)
+    with pytest.raises(ModelError, match=r"--block-size.*opset 21.*bodies of If.*--weight-bits 8"):
+        InsertQdq()(space)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+@pytest.mark.parametrize(
+    ("op", "solver"),
+    [("MatMul", "nearest"), ("Gemm<transB=1>", "nearest"), ("MatMul", "gptq"), ("Gemm<transB=1>", "mse")],
+)
+def test_blocks_of_4_bits_are_read_packed_by_engines(backend: str, op: str, solver: str) -> None:
+    w, x = normal(96, 128, scale=0.1), normal(32, 96)
+    held = w if op == "MatMul" else np.ascontiguousarray(w.T)
+    text = f"g (float[32,96] x) => (float[32,128] y) {{ [one] y = {op}(x, w) }}"
+    space = workspace(parse(text, w=held), {"x": x}, backend)
+    steps: list[Pass] = [PlanIntegers(activations=False), RoundWeights(4, solver=solver, block_size=32), InsertQdq()]
+    for step in (*steps, *space.backend.lowering):
+        step(space)
+    model = space.model()
+    onnx.checker.check_model(model, full_check=True)
+    assert ops(model)[0] == "DequantizeLinear" and "QuantizeLinear" not in ops(model)
+    assert model.ByteSize() < 0.26 * w.nbytes
+    wide = workspace(parse(text, w=held), {"x": x}, backend)
+    for step in (PlanIntegers(activations=False), RoundWeights(4, solver=solver), InsertQdq()):
+        step(wide)
+    exact = x @ w
+    assert sqnr_db(exact, run(model, x=x)["y"]) > max(19, sqnr_db(exact, run(wide, x=x)["y"]) + 0.5)
+    engine = space.backend.engine(model, {})
+    reading = engine.read_back()
+    assert [layer.precision for layer in reading.layers] == ["int4 weights"]
+    if reading.executed:
+        assert sqnr_db(run(model, x=x)["y"], engine.run({"x": x})["y"]) > 35

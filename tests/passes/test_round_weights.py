@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from onnxq.passes import Calibrate, PlanIntegers, RoundWeights
-from onnxq.passes.round_weights import BIAS_LIMIT
 from onnxq.scheme import dequantize
+from onnxq.solving.starts import BIAS_LIMIT
 from onnxq.testing import changes_nothing, normal, parse, workspace
 from onnxq.workspace import Workspace
 
@@ -87,13 +87,15 @@ def test_groups_of_a_transposed_convolution_share_scales_and_the_largest_bias() 
     assert scale.shape == (3,) and scale[1] > 10 * max(scale[0], scale[2])
 
 
+@pytest.mark.parametrize("solver", ["nearest", "gptq", "adaround"])
 @pytest.mark.parametrize("wanted", [{"default": 4, "two": 6}, {"budget": 5.0, "two": 6}])
-def test_bits_by_layer(wanted: dict[str, object]) -> None:
+def test_bits_by_layer(wanted: dict[str, object], solver: str) -> None:
     space = calibrated()
-    assert RoundWeights(wanted)(space)
+    step = RoundWeights(wanted, solver=solver)
+    assert step(space)
     bits = {weight.tensor: rounded.params.scheme.bits for weight, rounded in space.weights.items()}
     assert bits == {"w": 4 if "default" in wanted else 5, "v": 6}
     solved = {weight.tensor: entry for weight, entry in space.solved.items()}
     assert {name: entry.bits for name, entry in solved.items()} == bits and solved["v"].layer == "two"
     assert solved["v"].why == "fixed by 'two'" and solved["w"].why.startswith("chosen by") == ("budget" in wanted)
-    assert changes_nothing(space, RoundWeights(wanted))
+    assert changes_nothing(space, step)

@@ -1,12 +1,16 @@
 """Weights that are only stored as integers become floats by a Cast and a Mul."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
+from onnxq.backends import backend_of
 from onnxq.backends.onnxruntime import build
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.gather_integers import GatherIntegers
 from onnxq.passes.unfold_dequantize import UnfoldDequantize
+from onnxq.sqnr import sqnr_db
 from onnxq.testing import changes_nothing, normal, ops, parse, run, workspace
 from onnxq.workspace import Workspace
 
@@ -59,3 +63,37 @@ def test_what_is_gathered_from_a_table_is_unfolded_too() -> None:
     kinds = ops(space)
     assert kinds[kinds.index("Cast") :][:2] == ["Cast", "Mul"] and kinds.count("Cast") == 1
     np.testing.assert_array_equal(run(space, i=ids)["y"], before)
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_conv_in_float_reads_what_engines_compute_when_they_load(backend: str, bits: Literal[4, 8]) -> None:
+    x, w = normal(4, 16, 8, 8), normal(32, 16, 3, 3, scale=0.1)
+    text = "g (float[4,16,8,8] x) => (float[4,32,8,8] y) { [one] y = Conv<pads=[1,1,1,1]>(x, w) }"
+    space = workspace(parse(text, w=w), {"x": x}, backend)
+    for step in (PlanIntegers(activations=False), RoundWeights(bits), InsertQdq()):
+        step(space)
+    before = run(space, x=x)["y"]
+    assert UnfoldDequantize()(space)
+    model = space.model()
+    assert ops(model) == ["Cast", "Cast", "Mul", "Conv"]
+    assert model.ByteSize() < w.size * bits // 8 + 1500
+    np.testing.assert_allclose(run(model, x=x)["y"], before, rtol=1e-5, atol=1e-5)
+    assert backend_of(backend).engine(model, {}).read_back().layers[0].precision == "fp32"
+    assert changes_nothing(space, UnfoldDequantize())
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_packed_table_is_gathered_as_integers(backend: str) -> None:
+    feeds = {"ids": np.arange(12).reshape(3, 4)}
+    text = "g (int64[3,4] ids) => (float[3,4,32] y) { [table] t = Gather(e, ids) [one] y = MatMul(t, w) }"
+    space = workspace(parse(text, e=normal(200, 64), w=normal(64, 32)), feeds, backend)
+    for step in (PlanIntegers(activations=False), RoundWeights(4), InsertQdq()):
+        step(space)
+    before = run(space, **feeds)["y"]
+    for lower in space.backend.lowering:
+        lower(space)
+    assert ops(space)[:2] == ["Cast", "Gather"]
+    np.testing.assert_allclose(run(space, **feeds)["y"], before, rtol=1e-5, atol=1e-5)
+    made = space.backend.engine(space.model(), {}).run(feeds)["y"]
+    assert sqnr_db(before, made) > 30

@@ -8,7 +8,7 @@ import pytest
 from onnxq.errors import RecipeError
 from onnxq.second_moments import Moments
 from onnxq.solving import AdaRound, Mse
-from problems import SHARED, problem
+from random_problems import SHARED, problem
 
 
 @pytest.mark.parametrize("shared", SHARED)

@@ -132,7 +132,9 @@ def test_weights_in_bodies_keep_the_backends_bits_and_tables_take_part() -> None
     weights = {"t": normal(80, 64), "w": scaled(64, 64), "u": scaled(64, 64, seed=1)}
     space = planned(text, weights, {"x": np.arange(8), "c": np.ones(8, bool)})
     widths = found(space, {"budget": 5})
-    assert widths.keys() >= {"t", "w"} and np.average([widths["t"].bits, widths["w"].bits], weights=[80, 64]) <= 5
+    assert widths.keys() == {"t", "w", "u"} and widths["u"].bits == 16 and "in a body of If" in widths["u"].why
+    assert np.average([widths["t"].bits, widths["w"].bits], weights=[80, 64]) <= 5
+    assert any("in a body of If" in entry.reason for entry in space.ledger.of("declined"))
 
 
 def test_outputs_that_tell_nothing_are_an_error() -> None:

@@ -6,7 +6,7 @@ import pytest
 from onnxq.errors import RecipeError
 from onnxq.solving import Auto, chosen
 from onnxq.solving.auto import TRIED
-from problems import SHARED, brute_force, problem
+from random_problems import SHARED, brute_force, problem
 
 
 @pytest.mark.parametrize("shared", SHARED)

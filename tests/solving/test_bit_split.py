@@ -7,7 +7,7 @@ import pytest
 
 from onnxq.errors import RecipeError
 from onnxq.solving import BitSplit, CoordinateDescent, Mse
-from problems import SHARED, problem
+from random_problems import SHARED, problem
 
 
 @pytest.mark.parametrize("shared", SHARED)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 
 from onnxq.errors import RecipeError
 from onnxq.solving import CoordinateDescent, Problem, Solution, chosen
-from problems import SHARED, brute_force, problem, problems
+from random_problems import SHARED, brute_force, problem, problems
 
 
 def error(of: Problem, found: Solution) -> float:

@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from onnxq.second_moments import Moments
 from onnxq.solving import SOLVERS, Nearest, Problem, Solution, chosen, solve
-from problems import SHARED, brute_force, problem, problems
+from random_problems import SHARED, brute_force, problem, problems
 
 NAMES = list(SOLVERS)
 
@@ -95,6 +95,17 @@ def test_no_scale_is_below_the_floor(name: str) -> None:
     floor = 0.98 * of.grid.scale
     found = solve(replace(of, grid=replace(of.grid, floor=floor)), chosen(name))
     assert (found.grid.scale >= floor).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("shared", SHARED)
+def test_powers_of_two_stay_powers_of_two(name: str, shared: str) -> None:
+    of = problem((2, 6, 24), 4, shared=shared)
+    grid = replace(of.grid, powers=True)
+    of = replace(of, grid=grid.with_scale(2 * grid.scale))
+    found = solve(of, chosen(name))
+    assert np.array_equal(np.log2(found.grid.scale), np.rint(np.log2(found.grid.scale)))
+    assert error(of, found) <= error(of, Nearest()(of)) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "nearest"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from onnxq.errors import RecipeError
 from onnxq.second_moments import Moments
 from onnxq.solving import Gptq, Mse, Problem
-from problems import SHARED, Matrix, problem, problems
+from random_problems import SHARED, Matrix, problem, problems
 
 DAMPING = 0.01
 FIVE = (1.0, 0.8, 0.9, 1.1, 1.2)

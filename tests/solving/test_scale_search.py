@@ -7,7 +7,7 @@ import pytest
 
 from onnxq.errors import RecipeError
 from onnxq.solving import Grid, Mse, Nearest, Problem
-from problems import SHARED, Matrix, problem
+from random_problems import SHARED, Matrix, problem
 
 
 def weighted(of: Problem, integers: Matrix, grid: Grid) -> Matrix:

@@ -7,7 +7,7 @@ import pytest
 
 from onnxq.errors import RecipeError
 from onnxq.solving import SOLVERS, CoordinateDescent, Gptq, Mse, Problem, Solution, chosen, solve, solver_names
-from problems import problem
+from random_problems import problem
 
 MODULE = """
 from dataclasses import dataclass

@@ -127,8 +127,9 @@ def quantize(
     activation_bits: Annotated[
         str | None,
         typer.Option(
-            help="Of what layers read: 2 to 8, below 8 simulated, or 16 where the backend has that; or by layer: "
-            "4,first=8,last=8,REGEX=6. [default: the backend's]",
+            metavar="BITS",
+            help="Of what layers read: 2 to 8, below 8 simulated, or 16 where the backend has that; 4,first=8,last=8 "
+            "for others in the first and last layers (docs/low_bits.md). [default: the backend's]",
             rich_help_panel=PLAN,
         ),
     ] = None,
@@ -198,7 +199,6 @@ def quantize(
     from onnxq.cli.progress import progress_bars
     from onnxq.options import Options
     from onnxq.pipeline import quantize as run
-    from onnxq.planning.activation_bits import read_bits
     from onnxq.preprocess import parse_preprocessing
     from onnxq.recipe import load_recipe
     from onnxq.solving.widths import read_widths
@@ -226,7 +226,7 @@ def quantize(
         ranges_out is not None,
         cluster,
         statistics,
-        read_bits(activation_bits) if activation_bits is not None else None,
+        read_widths(activation_bits, "--activation-bits") if activation_bits is not None else None,
         solver,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))

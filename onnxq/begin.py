@@ -15,7 +15,7 @@ from onnxq.model import ModelLike, load_model, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.passes import CastFloat, CorrectBias, PlanIntegers, RoundWeights
-from onnxq.planning.activation_bits import refuse_bits
+from onnxq.planning.activation_bits import activation_widths, refuse_bits
 from onnxq.proof import Proof
 from onnxq.recipe import Recipe, load_recipe
 from onnxq.record import Record
@@ -112,10 +112,9 @@ def refuse_floats(recipe: Recipe, backends: Sequence[Backend]) -> None:
 def _refuse_bits(recipe: Recipe, backends: Sequence[Backend]) -> None:
     """Raises RecipeError where a backend has no activations of the bits that are asked for."""
     for step in recipe.passes:
-        bits = step.bits() if isinstance(step, PlanIntegers) else None
-        if bits is not None:
+        if isinstance(step, PlanIntegers):
             for backend in backends:
-                refuse_bits(bits, backend)
+                refuse_bits(activation_widths(step.activation_bits), backend)
 
 
 def from_card(

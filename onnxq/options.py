@@ -15,7 +15,7 @@ from onnxq.passes import (
     PlanIntegers,
     RoundWeights,
 )
-from onnxq.planning.activation_bits import ActivationBits
+from onnxq.planning.activation_bits import activation_widths
 from onnxq.preprocess import Preprocessing
 from onnxq.recipe import Recipe
 from onnxq.solving.widths import Bits, Widths
@@ -64,7 +64,7 @@ class Options:
     export_ranges: bool = False
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
-    activation_bits: int | Mapping[str, int] | None = None
+    activation_bits: Bits | None = None
     solver: str | None = None
 
     def __post_init__(self) -> None:
@@ -75,8 +75,7 @@ class Options:
         for name in ("exclude", "keep_float"):
             if isinstance(getattr(self, name), str):  # a tuple of its letters, to Python
                 raise RecipeError(f"{name}: {getattr(self, name)!r} is a string; give a tuple of them.")
-        if self.activation_bits is not None:
-            ActivationBits.of(self.activation_bits)
+        activation_widths(self.activation_bits)
         try:
             Widths.of(self.weight_bits)
         except RecipeError as error:
@@ -104,8 +103,9 @@ class Options:
         if self.solver is not None:
             recipe = recipe.changed(RoundWeights, solver=self.solver)
         if self.activation_bits is not None:
-            default = ActivationBits.of(self.activation_bits).default
-            recipe = _told(recipe.changed(PlanIntegers, activation_bits=self.activation_bits), activation_bits=default)
+            given = dict(self.activation_bits) if isinstance(self.activation_bits, Mapping) else self.activation_bits
+            usual = activation_widths(given).default
+            recipe = _told(recipe.changed(PlanIntegers, activation_bits=given), activation_bits=usual)
         if self.exclude or self.keep_float:
             plan = next((step for step in recipe.passes if isinstance(step, PlanIntegers)), PlanIntegers())
             recipe = recipe.changed(

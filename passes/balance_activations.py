@@ -27,7 +27,7 @@ from onnxq.graph import HEAVY_OPS, Names, producer
 from onnxq.kept_samples import Array, Window, keep
 from onnxq.layer_error import Grids, LayerError
 from onnxq.normalise import opset
-from onnxq.planning.activation_bits import ActivationBits, at_bits
+from onnxq.planning.activation_bits import activation_widths, at_bits
 from onnxq.rewriting import attempt, concluded
 from onnxq.scheme import Steps
 from onnxq.workspace import TOLERANCE, Workspace
@@ -53,8 +53,7 @@ class BalanceActivations:
     def __post_init__(self) -> None:
         if self.samples < 1:
             raise RecipeError(f"samples: {self.samples} is below 1")
-        if self.activation_bits is not None:
-            ActivationBits.of(self.activation_bits)
+        activation_widths(self.activation_bits)
 
     def __call__(self, workspace: Workspace) -> bool:
         grids = self._grids(workspace)

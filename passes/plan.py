@@ -2,7 +2,6 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,8 +9,9 @@ from onnxq.backends.backend import Backend
 from onnxq.errors import ModelError, RecipeError, unknown
 from onnxq.graph import HEAVY_OPS, every_node
 from onnxq.plan import Plan
-from onnxq.planning.activation_bits import STORED, ActivationBits, with_bits
+from onnxq.planning.activation_bits import STORED, activation_widths, with_bits
 from onnxq.planning.placement import Wishes, place
+from onnxq.solving.widths import ENDS
 from onnxq.workspace import Workspace
 
 
@@ -27,7 +27,7 @@ class PlanIntegers:
 
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
-    activation_bits: int | Mapping[str, int] | None = None
+    activation_bits: int | dict[str, object] | None = None
     activations: bool = True
     numbers: Literal["int8", "fp8"] = "int8"
     name: ClassVar[str] = "plan"
@@ -38,23 +38,18 @@ class PlanIntegers:
                 re.compile(pattern)
             except re.error as error:
                 raise RecipeError(f"exclude: {pattern!r} is not a regular expression: {error}") from error
-        if self.bits() is not None and self.numbers == "fp8":
-            raise RecipeError(
-                "numbers: fp8 has 8 bits (--numbers), and activation_bits are set. Leave one of them out."
-            )
-
-    def bits(self) -> ActivationBits | None:
-        """``activation_bits``, read."""
-        return None if self.activation_bits is None else ActivationBits.of(self.activation_bits)
+        activation_widths(self.activation_bits)
+        if self.activation_bits is not None and (self.numbers == "fp8" or not self.activations):
+            others = "numbers: fp8 has 8 bits (--numbers)" if self.activations else "activations: false plans none"
+            raise RecipeError(f"{others}, and activation_bits are set. Leave one of them out.")
 
     def __call__(self, workspace: Workspace) -> bool:
         self._warn_of_idle_wishes(workspace)
         plan = place(workspace.graph, self._backend(workspace), Wishes(self.exclude, self.keep_float, self.activations))
         if not plan.weights:
             raise ModelError(nothing_to_quantize(workspace, plan))
-        bits = self.bits()
-        if bits is not None:
-            plan = with_bits(workspace.graph, plan, workspace.backend, bits)
+        if self.activation_bits is not None:
+            plan = with_bits(workspace.graph, plan, workspace.backend, activation_widths(self.activation_bits))
             _tell_bits(workspace, plan)
         changed = plan != workspace.plan
         workspace.plan = plan
@@ -73,10 +68,10 @@ class PlanIntegers:
         for pattern in self.exclude:
             if not any(re.search(pattern, name) for name in names):
                 workspace.ledger.add("warning", self.name, pattern, f"exclude {pattern!r} matches no node of the model")
-        bits = self.bits()
-        for pattern in [] if bits is None else bits.idle(names):
-            reason = f"activation_bits: {pattern!r} matches no node of the model"
-            workspace.ledger.add("warning", self.name, pattern, reason)
+        for pattern, _ in activation_widths(self.activation_bits).fixed:
+            if pattern not in ENDS and not any(re.search(pattern, name) for name in names):
+                reason = f"activation_bits: {pattern!r} matches no node of the model"
+                workspace.ledger.add("warning", self.name, pattern, reason)
         for op in self.keep_float:
             if op not in ops:
                 workspace.ledger.add("warning", self.name, op, f"keep_float: {unknown('operator', op, ops)}")

@@ -1,4 +1,4 @@
-"""How many bits the weights of each layer have, as a recipe says it.
+"""How many bits the weights of each layer have, or what it reads (without a budget), as a recipe says it.
 
 4                                                all layers
 {default: 4, first: 8, last: 8}                  the first and the last ones of the graph (see ``ends``) have others
@@ -43,10 +43,10 @@ class Widths:
     choices: tuple[int, ...] = ALL
 
     @staticmethod
-    def of(bits: Bits | None) -> "Widths":
+    def of(bits: Bits | None, allowed: Collection[int] = ALL) -> "Widths":
         """Raises RecipeError."""
         if not isinstance(bits, Mapping):
-            return Widths(default=None if bits is None else _width("", bits))
+            return Widths(default=None if bits is None else _width("", bits, allowed))
         for key in bits:
             _check_key(key)
         if "budget" in bits and "default" in bits:
@@ -55,8 +55,8 @@ class Widths:
             raise RecipeError("bits: 'widths' are what a 'budget' may choose from, and there is none. Give one.")
         choices = _choices(bits["widths"]) if "widths" in bits else ALL
         return Widths(
-            tuple((key, _width(key, value)) for key, value in bits.items() if key in ENDS or key not in KEYS),
-            _width("default", bits["default"]) if "default" in bits else None,
+            tuple((key, _width(key, value, allowed)) for key, value in bits.items() if key in ENDS or key not in KEYS),
+            _width("default", bits["default"], allowed) if "default" in bits else None,
             _budget(bits["budget"], choices) if "budget" in bits else None,
             choices,
         )
@@ -76,21 +76,22 @@ class Widths:
         ]
 
 
-def read_widths(text: str) -> Bits:
+def read_widths(text: str, option: str = "--weight-bits") -> Bits:
     """``4``, ``4,first=8,last=8`` or ``budget=4.5``, as a command line has it. Raises RecipeError for what is no
     number."""
     found: dict[str, object] = {}
+    budget = ", or budget=4.5" if option == "--weight-bits" else ""
     for entry in text.split(","):
         key, _, value = entry.rpartition("=")
         key = key.strip() or "default"
         if key in found:
-            raise RecipeError(f"--weight-bits: {text!r} says {key!r} twice.")
+            raise RecipeError(f"{option}: {text!r} says {key!r} twice.")
         try:
             found[key] = [int(one) for one in value.split("/")] if key == "widths" else _number(value)
         except ValueError:
             raise RecipeError(
-                f"--weight-bits: {entry.strip()!r} is no number of bits. Give 4, or 4,first=8,last=8, or budget=4.5; a "
-                "regular expression with a comma in it needs a recipe."
+                f"{option}: {entry.strip()!r} is no number of bits. Give 4, or 4,first=8,last=8{budget}; a regular "
+                "expression with a comma in it needs a recipe."
             ) from None
     alone = found.get("default") if len(found) == 1 else None
     return alone if isinstance(alone, int | float) else found
@@ -112,10 +113,11 @@ def _check_key(key: str) -> None:
         raise RecipeError(f"bits: {key!r} is not a regular expression on names of nodes: {error}.") from error
 
 
-def _width(key: str, value: object) -> int:
+def _width(key: str, value: object, allowed: Collection[int] = ALL) -> int:
     said = f"bits: {key!r} is {value!r}," if key else f"bits: {value!r} is"
-    if isinstance(value, bool) or not isinstance(value, int | float) or value not in ALL:
-        raise RecipeError(f"{said} not a whole number from {LEAST} to {MOST}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or value not in allowed:
+        more = "".join(f", or {bits}" for bits in allowed if bits > MOST)
+        raise RecipeError(f"{said} not a whole number from {LEAST} to {MOST}{more}.")
     return int(value)
 
 

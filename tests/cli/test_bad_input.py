@@ -153,8 +153,11 @@ def test_where_data_is(refused: Callable[..., str], folder: Path, data: str | No
         (["--preprocess", "{resise: 8}"], ["unknown field 'resise'", "Did you mean 'resize'?"]),
         (["--samples", "0"], ["samples: 0 is less than 1", "--samples"]),
         (["--batch", "-1"], ["batch: -1 is less than 1", "--batch"]),
-        (["--activation-bits", "9"], ["activation_bits: 9, not 2 to 8, or 16", "--activation-bits"]),
-        (["--activation-bits", "4,last=17"], ["'last' is 17, not 2 to 8"]),
+        (
+            ["--activation-bits", "9"],
+            ["activation_bits: 9 is not a whole number from 2 to 8, or 16", "--activation-bits"],
+        ),
+        (["--activation-bits", "4,last=17"], ["'last' is 17, not a whole number"]),
         (["--activation-bits", "few"], ["'few' is no number of bits", "4,first=8,last=8"]),
         (["--activation-bits", "16", "--backend", "tensorrt"], ["TensorRT takes no activations of 16 bits"]),
         (["--solver", "gtpq"], ["unknown solver 'gtpq'", "Did you mean 'gptq'?"]),

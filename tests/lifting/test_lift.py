@@ -388,9 +388,9 @@ CLIPPED = """g (float[N,4] x) => (float[N,3] y) {
 )
 def test_a_clip_of_integers_narrows_their_grid(zero: Array, low: int, high: int, bits: int, left: list[str]) -> None:
     kind = np.asarray(zero).dtype
-    ends = {"low": np.array(low, kind), "high": np.array(high, kind)}
+    ends: dict[str, Any] = {"low": np.array(low, kind), "high": np.array(high, kind)}
     limits = {"wlow": np.array(-7, np.int8), "whigh": np.array(7, np.int8)}
-    weight = {"wq": np.array(12 * normal(4, 3), np.int8), **limits, "wz": np.asarray(Z8)}
+    weight: dict[str, Any] = {"wq": np.array(12 * normal(4, 3), np.int8), **limits, "wz": np.asarray(Z8)}
     given = parse(CLIPPED, 17, s=S, z=np.asarray(zero), **ends, **weight)
     x = normal(50, 4, scale=0.02 * high)
     found = lift(given)

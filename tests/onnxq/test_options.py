@@ -85,8 +85,8 @@ def test_a_calibrator_replaces_the_percentile_of_another() -> None:
     [
         ({"samples": 0}, "samples: 0 is less than 1 .--samples"),
         ({"batch": -1}, "batch: -1 is less than 1 .--batch"),
-        ({"activation_bits": 9}, "activation_bits: 9, not 2 to 8, or 16 .--activation-bits"),
-        ({"activation_bits": {"first": 1}}, "'first' is 1, not 2 to 8"),
+        ({"activation_bits": 9}, "activation_bits: 9 is not a whole number from 2 to 8, or 16 .--activation-bits"),
+        ({"activation_bits": {"first": 1}}, "'first' is 1, not a whole"),
         ({"weight_bits": 9}, "weight_bits: 9 is not a whole number from 2 to 8 .--weight-bits"),
         ({"weight_bits": {"first": 1}}, "weight_bits: 'first' is 1, not a whole number from 2 to 8 .--weight-bits"),
         ({"weight_bits": {"budget": 1}}, "weight_bits: a budget of 1, and a layer may have 2 to 8 bits .--weight-bits"),

@@ -4,8 +4,8 @@ import pytest
 
 from onnxq.backends import TARGETS, backend_of
 from onnxq.errors import RecipeError
-from onnxq.passes import PlanIntegers
-from onnxq.planning.activation_bits import ActivationBits, Bits, at_bits, read_bits, refuse_bits
+from onnxq.passes import BalanceActivations, PlanIntegers
+from onnxq.planning.activation_bits import activation_widths, at_bits, refuse_bits
 from onnxq.scheme import Scheme
 from onnxq.testing import changes_nothing, parse, scaled, workspace
 
@@ -14,7 +14,7 @@ BODY = """[one] a = Conv<pads=[1,1,1,1]>(x, w) [act] b = Relu(a) [two] c = Conv(
 MODEL = parse(f"g (float[N,3,8,8] x) => (float[N,4,7,7] y) {{ {BODY} }}", w=scaled(4, 3, 3, 3), v=scaled(4, 4, 1, 1))
 
 
-def planned(bits: Bits, backend: str = "onnxruntime") -> dict[str, int]:
+def planned(bits: int | dict[str, object], backend: str = "onnxruntime") -> dict[str, int]:
     """Bits by tensor."""
     space = workspace(MODEL, backend=backend)
     PlanIntegers(activation_bits=bits)(space)
@@ -58,15 +58,23 @@ def test_what_engines_make_of_16_bits_is_said(backend: str, words: str | None) -
 
 @pytest.mark.parametrize("bits", [0, 1, 9, 12, 15, 17, 32, -4, True])
 def test_senseless_numbers_name_the_limit(bits: int) -> None:
-    with pytest.raises(RecipeError, match=rf"activation_bits: {bits}, not 2 to 8, or 16 \(--activation-bits\)\."):
+    limit = r"not a whole number from 2 to 8, or 16 \(--activation-bits\)\."
+    with pytest.raises(RecipeError, match=rf"activation_bits: {bits} is {limit}"):
         PlanIntegers(activation_bits=bits)
-    with pytest.raises(RecipeError, match=rf"activation_bits: 'first' is {bits}, not 2 to 8"):
+    with pytest.raises(RecipeError, match=rf"activation_bits: 'first' is {bits}, {limit}"):
         PlanIntegers(activation_bits={"first": bits})
+    with pytest.raises(RecipeError, match=limit):
+        BalanceActivations(activation_bits=bits)
+
+
+def test_a_budget_is_for_weights() -> None:
+    with pytest.raises(RecipeError, match="a budget is for weights alone"):
+        PlanIntegers(activation_bits={"budget": 4.5})
 
 
 def test_a_name_that_is_no_regular_expression_and_one_that_finds_nothing() -> None:
     with pytest.raises(RecipeError, match=r"activation_bits: '\*a' is not a regular expression"):
-        ActivationBits.of({"*a": 4})
+        PlanIntegers(activation_bits={"*a": 4})
     space = workspace(MODEL)
     PlanIntegers(activation_bits={"five": 4})(space)
     assert [entry.reason for entry in space.ledger.of("warning")] == [
@@ -78,10 +86,10 @@ def test_backends_without_16_bits_and_those_of_one_grid_refuse() -> None:
     wide = {name for name in ("onnxruntime", "openvino", "portable", "tensorrt", *TARGETS) if backend_of(name).wide}
     assert wide == {"onnxruntime", "openvino", "portable", "qnn", "qnn_a16", "snpe", "ppl_w8a16", "tflite"}
     with pytest.raises(RecipeError, match="16; TensorRT takes no activations of 16 bits, only 2 to 8"):
-        refuse_bits(ActivationBits.of({"default": 4, "last": 16}), backend_of("tensorrt"))
-    with pytest.raises(RecipeError, match="4; the logarithmic grid of NNIE has 8"):
-        refuse_bits(ActivationBits.of(4), backend_of("nnie"))
-    refuse_bits(ActivationBits.of(8), backend_of("nnie"))
+        refuse_bits(activation_widths({"default": 4, "last": 16}), backend_of("tensorrt"))
+    with pytest.raises(RecipeError, match="the logarithmic grid of NNIE has 8, no others"):
+        refuse_bits(activation_widths(4), backend_of("nnie"))
+    refuse_bits(activation_widths(8), backend_of("nnie"))
 
 
 def test_grids_of_16_bits_are_the_backends_own() -> None:
@@ -91,21 +99,3 @@ def test_grids_of_16_bits_are_the_backends_own() -> None:
     a16 = backend_of("qnn_a16")
     assert at_bits(a16.activation, a16, 8) == qnn.activation
     assert at_bits(qnn.activation, qnn, None) is qnn.activation
-
-
-@pytest.mark.parametrize(
-    ("text", "bits"),
-    [
-        ("4", 4),
-        ("4,first=8,last=8", {"default": 4, "first": 8, "last": 8}),
-        ("first=8,/head/=6", {"first": 8, "/head/": 6}),
-    ],
-)
-def test_a_command_line(text: str, bits: Bits) -> None:
-    assert read_bits(text) == bits
-
-
-@pytest.mark.parametrize(("text", "words"), [("x", "'x' is no number of bits"), ("4,5", "says 'default' twice")])
-def test_a_bad_command_line(text: str, words: str) -> None:
-    with pytest.raises(RecipeError, match=words):
-        read_bits(text)

@@ -7,7 +7,7 @@ from onnxq.statistics import Count
 from onnxq.testing import normal
 from onnxq.thinning import ROW, Reduced, by_part, thinned, thinning_of
 
-SHAPES = [(16, 40, 50), (3, 9, 40, 50), (60, 300), (300, 60), (2, 3, 4, 5, 6, 70), (20_000,)]
+SHAPES = [(16, 40, 50), (512, 5, 5), (3, 9, 40, 50), (60, 300), (300, 60), (2, 3, 4, 5, 6, 70), (20_000,)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -54,6 +54,12 @@ def _calibrators() -> list[str]:
     return list(calibrator_names())
 
 
+def _solvers() -> list[str]:
+    from onnxq.solving import solver_names
+
+    return list(solver_names())
+
+
 def quantize(
     model: ModelOrCard,
     data: Samples = None,
@@ -94,6 +100,15 @@ def quantize(
         typer.Option(
             help="Take these ranges as they are: TensorRT's calibration cache, or onnxruntime's calibration.json.",
             rich_help_panel=PLAN,
+        ),
+    ] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            help="How weights are rounded: coordinate_descent, gptq, auto, adaround, bit_split, mse or nearest "
+            "(docs/recipes.md), or a class of your own, module:Class. [default: coordinate_descent]",
+            rich_help_panel=PLAN,
+            autocompletion=_solvers,
         ),
     ] = None,
     per_tensor: Annotated[
@@ -212,6 +227,7 @@ def quantize(
         cluster,
         statistics,
         read_widths(activation_bits, "--activation-bits") if activation_bits is not None else None,
+        solver,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)

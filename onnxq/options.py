@@ -31,12 +31,11 @@ class Options:
 
     ``samples``: use the first N; ``batch``: samples per run, chosen by weight if None; ``per_tensor``: one scale per
     weight; ``weight_bits``: 2 to 8, or for each layer as ``solving.widths`` has it; ``activation_bits``: 2 to 8, or 16,
-    of what layers read, or by layer as the pass ``plan`` has it; ``block_size``: how many
-    rows of a weight may share a scale where its layer computes in float; ``pack``: whether weights of up to 4 bits are
-    packed in the file, ``auto``, ``always`` or ``never``; ``weights_only``: no activation becomes integer, and weights
-    have 4 bits in blocks of 32 rows unless it is said otherwise; ``numbers``: int8, or fp8 (TensorRT only);
-    ``exclude``: regular expressions on node names;
-    ``keep_float``: operators;
+    of what layers read, or by layer as the pass ``plan`` has it; ``solver``: of weights, by name; ``block_size``: how
+    many rows of a weight may share a scale where its layer computes in float; ``pack``: whether weights of up to 4 bits
+    are packed in the file, ``auto``, ``always`` or ``never``; ``weights_only``: no activation becomes integer, and
+    weights have 4 bits in blocks of 32 rows unless it is said otherwise; ``numbers``: int8, or fp8 (TensorRT only);
+    ``exclude``: regular expressions on node names; ``keep_float``: operators;
     ``float_type``: fp32, fp16 or bf16, what stays float computes in (TensorRT only);
     ``reduce_range``: weights of 7 bits for CPUs that sum u8 x s8 products in 16 bits, None as this CPU needs;
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
@@ -66,6 +65,7 @@ class Options:
     cluster: "str | Client | None" = None
     statistics: str | Path | None = None
     activation_bits: Bits | None = None
+    solver: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):
@@ -100,6 +100,8 @@ class Options:
             recipe = _changed(recipe, InsertQdq, "--pack", packed=self.pack)
         if self.numbers is not None:
             recipe = _changed(recipe, PlanIntegers, "--numbers", numbers=self.numbers)
+        if self.solver is not None:
+            recipe = recipe.changed(RoundWeights, solver=self.solver)
         if self.activation_bits is not None:
             given = dict(self.activation_bits) if isinstance(self.activation_bits, Mapping) else self.activation_bits
             usual = activation_widths(given).default

@@ -160,6 +160,7 @@ def test_where_data_is(refused: Callable[..., str], folder: Path, data: str | No
         (["--activation-bits", "4,last=17"], ["'last' is 17, not a whole number"]),
         (["--activation-bits", "few"], ["'few' is no number of bits", "4,first=8,last=8"]),
         (["--activation-bits", "16", "--backend", "tensorrt"], ["TensorRT takes no activations of 16 bits"]),
+        (["--solver", "gtpq"], ["unknown solver 'gtpq'", "Did you mean 'gptq'?"]),
         (["--weight-bits", "9"], ["weight_bits: 9 is not a whole number from 2 to 8", "--weight-bits"]),
         (["--weight-bits", "4.5"], ["weight_bits: 4.5 is not a whole number", "--weight-bits"]),
         (["--weight-bits", "few"], ["--weight-bits: 'few' is no number of bits", "Give 4, or 4,first=8,last=8"]),

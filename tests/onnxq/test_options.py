@@ -36,6 +36,7 @@ def test_nothing_asked_is_the_recipe() -> None:
 def test_every_option_reaches_its_pass() -> None:
     assert applied(Calibrate, calibrator="minmax") == Calibrate("minmax")
     assert applied(RoundWeights, per_tensor=True, weight_bits=4) == RoundWeights(4, False, "coordinate_descent")
+    assert applied(RoundWeights, solver="gptq") == RoundWeights(solver="gptq")
     assert applied(PlanIntegers, exclude=("a",), keep_float=("Add",)) == PlanIntegers(("a",), ("Add",))
 
 

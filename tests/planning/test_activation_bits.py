@@ -72,6 +72,13 @@ def test_a_budget_is_for_weights() -> None:
         PlanIntegers(activation_bits={"budget": 4.5})
 
 
+def test_bits_of_activations_that_are_none_or_floats_are_refused() -> None:
+    with pytest.raises(RecipeError, match="activations: false plans none, and activation_bits are set"):
+        PlanIntegers(activation_bits=4, activations=False)
+    with pytest.raises(RecipeError, match="fp8 has 8 bits"):
+        PlanIntegers(activation_bits=4, numbers="fp8")
+
+
 def test_a_name_that_is_no_regular_expression_and_one_that_finds_nothing() -> None:
     with pytest.raises(RecipeError, match=r"activation_bits: '\*a' is not a regular expression"):
         PlanIntegers(activation_bits={"*a": 4})

@@ -28,7 +28,7 @@ MAXIMA = frozenset({"GlobalMaxPool", "ReduceMax", "ReduceMin"})
 _CONVERSIONS = frozenset({"Convert", "FakeQuantize", "Quantize", "Reorder"})
 _INTEGERS = {"i8": "int8", "u8": "int8", "i4": "int4", "u4": "int4"}
 _FLOATS = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
-_SUFFIX = re.compile(r"/[^/]+$")
+_SUFFIX = re.compile(r"(/[^/]+|_original)$")  # what makes a graph output is called ..._original
 _CHECK = re.compile(r"\bCheck '.*' failed at .*")
 _NOISE = re.compile(r"Exception from |FrontEnd API failed|Model wasn't fully converted|Summary:")
 

@@ -85,6 +85,8 @@ class _Cuts:
         bottom = low * (given.lowest - given.zero_point)
         width = (high * (given.highest - given.zero_point) - bottom) / (given.highest - given.lowest)
         grid = given.with_scale(given.scale * width)
+        if not given.zero_point.any():
+            return grid
         zero = np.rint(given.lowest - bottom * (given.scale / grid.scale))
         return replace(grid, zero_point=np.clip(zero, given.lowest, given.highest))
 

@@ -18,6 +18,7 @@ from onnxq import outside
 from onnxq.mapped_constants import rest_constants, set_aside
 from onnxq.model import exported
 from onnxq.outside import Place, is_outside, raw, reference
+from onnxq.reads import reads
 
 BESIDE = Place(Path(outside.BESIDE), 0)
 
@@ -31,11 +32,16 @@ class Lean:
 
     @staticmethod
     def of(model: onnx.ModelProto) -> "Lean":
-        """The same model, of which a copy without its large weights is made."""
+        """The same model, of which a copy without its large weights is made, and without those that nothing reads:
+        onnxruntime drops these before it looks for their numbers, and then refuses them."""
         lean, weights = onnx.ModelProto(), {}
+        needed = {value.name for value in (*model.graph.input, *model.graph.output)}
+        needed = needed.union(*map(reads, model.graph.node))
         _copy(model, lean, but="graph")
         _copy(model.graph, lean.graph, but="initializer")
         for tensor in model.graph.initializer:
+            if tensor.name not in needed:
+                continue
             if _large(tensor):
                 weights[tensor.name] = onnx.numpy_helper.to_array(tensor)
                 tensor = reference(tensor.name, tensor.data_type, tuple(tensor.dims), BESIDE)

@@ -2,7 +2,7 @@
 follow. Of every batch only those tensors are kept that later parts read, and every node is computed once.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import onnx
 
 from onnxq.execute import Session
 from onnxq.inputs import Array
+from onnxq.reads import reads
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,6 @@ def held_bytes(walks: Iterable[Walk]) -> int:
     """What walks keep of all batches; an array that several keep, as they do what they are fed, counts once."""
     sizes = {id(array): array.nbytes for walk in walks for kept in walk.kept for array in kept.values()}
     return sum(sizes.values())
-
-
-def reads(node: onnx.NodeProto) -> Iterator[str]:
-    """The tensors a node reads; of its bodies too, which may take what they read from outside."""
-    yield from filter(None, node.input)
-    for attribute in node.attribute:
-        for body in (attribute.g, *attribute.graphs):
-            yield from (value.name for value in body.output)
-            for inner in body.node:
-                yield from reads(inner)
 
 
 def levels(graph: onnx.GraphProto, nodes: Collection[str]) -> list[list[str]]:

@@ -31,6 +31,19 @@ def test_large_weights_are_beside_the_model_and_small_ones_in_it() -> None:
         assert lean.model.ByteSize() < V.nbytes + 1000
 
 
+def test_weights_that_nothing_reads_are_left_out_unless_a_caller_may_give_them() -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(W, "unread"))
+    lean = Lean.of(model)
+    assert lean.weights.keys() == {"w"}
+    np.testing.assert_array_equal(Session(lean).run({"x": X})["y"], Session(MODEL).run({"x": X})["y"])
+    model.graph.input.append(onnx.helper.make_tensor_value_info("unread", onnx.TensorProto.FLOAT, W.shape))
+    lean = Lean.of(model)
+    assert lean.weights.keys() == {"w", "unread"}
+    np.testing.assert_array_equal(Session(lean).run({"x": X})["y"], Session(MODEL).run({"x": X})["y"])
+
+
 def test_onnxruntime_computes_the_same_optimized_or_not() -> None:
     wanted = np.maximum(X @ W, 0) @ V
     for lean in both():

@@ -86,8 +86,8 @@ class Line:
                 raise
             except KilledWorker as error:
                 raise ClusterError(
-                    f"{where}: {error.allowed_failures + 1} workers died one after the other when they watched these; "
-                    "their logs may tell why. Give workers more memory, choose a smaller --batch, or leave these out."
+                    f"{where}: {error.allowed_failures + 1} workers died one after the other when they watched these, "
+                    "or had them next; their logs may tell why. Give workers more memory, choose a smaller --batch, or leave these out."
                 ) from error
             except CancelledError as error:
                 raise self._lost() from error

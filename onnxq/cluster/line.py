@@ -87,7 +87,8 @@ class Line:
             except KilledWorker as error:
                 raise ClusterError(
                     f"{where}: {error.allowed_failures + 1} workers died one after the other when they watched these, "
-                    "or had them next; their logs may tell why. Give workers more memory, choose a smaller --batch, or leave these out."
+                    "or had them next; their logs may tell why. Give workers more memory, choose a smaller --batch, or "
+                    "leave these out."
                 ) from error
             except CancelledError as error:
                 raise self._lost() from error

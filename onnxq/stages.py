@@ -111,7 +111,8 @@ def check_order(space: Workspace, step: Pass) -> None:
         raise RecipeError(f"recipe: {step.name!r} corrects what rounding does. Put 'round_weights' before it.")
     if isinstance(step, CorrectBias) and any(node.op == "DequantizeLinear" for node in space.graph.nodes):
         raise RecipeError(f"recipe: {step.name!r} has to come before 'insert_qdq'.")
-    if isinstance(step, InsertQdq) and (bare := sorted(planned - space.activations.keys())):
+    needs_grids = isinstance(step, InsertQdq) or (isinstance(step, RoundWeights) and step.solves)
+    if needs_grids and (bare := sorted(planned - space.activations.keys())):
         raise RecipeError(f"recipe: {bare[0]!r} has no grid when {step.name!r} runs. Put 'calibrate' before it.")
 
 

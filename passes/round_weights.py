@@ -54,6 +54,11 @@ class RoundWeights:
         except RecipeError as error:
             raise RecipeError(f"solver: {error}") from error
 
+    @property
+    def solves(self) -> bool:
+        """Whether it runs the quantized graph, which needs the grids of activations."""
+        return not isinstance(chosen(self.solver), Nearest)
+
     def __call__(self, workspace: Workspace) -> bool:
         solver, starts = chosen(self.solver), Starts(workspace, self.per_channel, self.block_size)
         widths = bits_of(workspace, Widths.of(self.bits), partial(_tried, starts, solver))
@@ -67,7 +72,7 @@ class RoundWeights:
         found = {weight: start.rounded for weight, start in begun.items()}
         bits = {weight: rounded.params.scheme.bits for weight, rounded in found.items()}  # fewer may be declined
         told = {weight: _layer(weight, replace(width, bits=bits[weight])) for weight, width in widths.items()}
-        if not isinstance(solver, Nearest):
+        if self.solves:
             floors = {weight: start.floor for weight, start in begun.items()}
             name = self.solver if isinstance(self.solver, str) else next(iter(self.solver))
             for one in solved(workspace, dict(found), floors, solver, self.samples):

@@ -194,6 +194,7 @@ def test_options(refused: Callable[..., str], options: list[str], words: list[st
         ("passes: []", ["without integers", "insert_qdq"]),
         ("passes: [plan, calibrate, round_weights]", ["without integers", "insert_qdq"]),
         ("passes: [calibrate, plan, insert_qdq]", ["nothing is planned when 'calibrate' runs", "Put 'plan' before"]),
+        ("passes: [plan, {round_weights: {solver: gptq}}, insert_qdq]", ["no grid when 'round_weights' runs"]),
         ("passes: [plan, round_weights, insert_qdq]", ["has no grid when 'insert_qdq' runs", "Put 'calibrate' before"]),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from onnxq.errors import RecipeError
 from onnxq.solving.descent import Descent
@@ -43,7 +44,7 @@ class CoordinateDescent:
                 break
         return state.solution
 
-    @property
+    @cached_property
     def starter(self) -> Solver:
         """What it starts from."""
         from onnxq.solving import chosen  # which knows this solver too

@@ -1,7 +1,5 @@
 """Ways to choose the range of a tensor from its statistics, one per file."""
 
-import dataclasses
-from collections.abc import Mapping
 from typing import cast
 
 from onnxq import plugins
@@ -15,7 +13,6 @@ from onnxq.calibrators.moving_average import MovingAverage
 from onnxq.calibrators.mse import Mse
 from onnxq.calibrators.percentile import Percentile
 from onnxq.errors import RecipeError, unknown
-from onnxq.validation import validated
 
 CALIBRATORS: dict[str, type[Calibrator]] = {
     "auto": Auto,
@@ -41,7 +38,6 @@ __all__ = [
     "Percentile",
     "calibrator_names",
     "calibrator_of",
-    "with_options",
 ]
 
 
@@ -60,19 +56,6 @@ def calibrator_of(name: str) -> type[Calibrator]:
         said = unknown("calibrator", name, calibrator_names())
         raise RecipeError(f"{said} A calibrator of your own is written module:Class.")
     return CALIBRATORS[name]
-
-
-def with_options(kind: type[Calibrator], options: Mapping[str, object], name: str) -> Calibrator:
-    """The calibrator with its options, which are fields of a dataclass. Raises RecipeError for one it does not have."""
-    if options and not dataclasses.is_dataclass(kind):
-        given = ", ".join(map(repr, options))
-        raise RecipeError(f"{name}: it is not a dataclass, so it has no options, and {given} cannot be set.")
-    try:
-        return validated(kind, options, name) if dataclasses.is_dataclass(kind) else kind()
-    except RecipeError as error:  # one that the calibrator raises itself knows not what it is called
-        raise RecipeError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
-    except Exception as error:  # the user's own code, which may raise anything
-        raise RecipeError(f"{name}: cannot be made: {type(error).__name__}: {error}.") from error
 
 
 def _checked(name: str, found: object) -> type[Calibrator]:

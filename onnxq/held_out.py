@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
+from onnxq.data.batches import Batch
 from onnxq.execute import Session
 from onnxq.inputs import Array
 
@@ -45,6 +46,35 @@ def noise(
         for session, one in zip(sessions, heard, strict=True):
             one.add(answers, session.run(feeds))
     return [one.noise for one in heard]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a change ``helps`` the outputs, and by how much, in words."""
+
+    helps: bool
+    said: str
+
+
+def judged(
+    reference: onnx.ModelProto, before: onnx.ModelProto, after: onnx.ModelProto, batches: Sequence[Batch]
+) -> Verdict:
+    """Whether the outputs of ``after`` are closer to the reference than those of ``before`` are.
+
+    Raises ModelError where onnxruntime cannot run one.
+    """
+    was, now = noise(reference, (before, after), [batch.feeds for batch in batches])
+    said = (
+        f"SQNR of the outputs {decibels(was)} -> {decibels(now)} dB on {sum(batch.count for batch in batches)} samples"
+    )
+    if not math.isfinite(was):
+        said = "no output can be compared on the samples, being zero, infinite, integer or of changing shape"
+    return Verdict(now < was, said)
+
+
+def decibels(noise: float) -> str:
+    """Error over signal in power, as signal over error in dB."""
+    return f"{-10 * math.log10(noise):.1f}" if noise > 0 else "inf"
 
 
 def _difference(one: Array, other: Array) -> float:

@@ -38,6 +38,11 @@ class Weight:
     scheme: Scheme
     readers: frozenset[Edge]
 
+    @property
+    def layer(self) -> str:
+        """The name of a layer that has it; the first of several."""
+        return min(name for name, _ in self.readers)
+
 
 @dataclass(frozen=True)
 class Plan:

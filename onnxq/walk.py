@@ -2,7 +2,7 @@
 follow. Of every batch only those tensors are kept that later parts read, and every node is computed once.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ import onnx
 from onnxq.execute import Session
 from onnxq.inputs import Array
 from onnxq.reads import reads
+
+FEWEST = 4  # batches that are kept, however large they are
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,20 @@ class Walk:
             value.type.tensor_type.elem_type = onnx.helper.np_dtype_to_tensor_dtype(np.asarray(kept[name]).dtype)
         model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in part.gives)
         return model
+
+
+def side_by_side(walks: Sequence[Walk], limit: int) -> Iterator[tuple[dict[str, Array], ...]]:
+    """The next part of every walk, batch by batch. The last batches are dropped, except a few, where what waits for
+    later parts takes more than ``limit`` bytes: it is for all walks alike what is left."""
+    for walk in walks:
+        walk.enter()
+    at = 0
+    while at < len(walks[0].kept):
+        yield tuple(walk.run(at) for walk in walks)
+        at += 1
+        while len(walks[0].kept) > FEWEST and held_bytes(walks) > limit:
+            for walk in walks:
+                walk.kept.pop()
 
 
 def held_bytes(walks: Iterable[Walk]) -> int:

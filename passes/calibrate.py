@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of, with_options
+from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of
 from onnxq.channel_weights import channel_weights
+from onnxq.choices import Choice, made, named
 from onnxq.errors import DataError, Declined, RecipeError
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
@@ -29,7 +30,7 @@ class Calibrate:
     """``activations``: the calibrator by name, or ``{name: options}``; ``percentile``: an option of that calibrator;
     ``ranges``: a file of ranges that another tool measured, which are taken as they are."""
 
-    activations: str | Mapping[str, Mapping[str, object] | None] = "mse"
+    activations: Choice = "mse"
     percentile: float | None = None
     ranges: str | None = None
     name: ClassVar[str] = "calibrate"
@@ -50,18 +51,15 @@ class Calibrate:
         if self.percentile is not None:
             options = {**options, "percentile": self.percentile}
         try:
-            return with_options(calibrator_of(name), options, name)
+            return made(calibrator_of(name), options, name)
         except RecipeError as error:
             raise RecipeError(f"activations: {error}") from error
 
     def _chosen(self) -> tuple[str, Mapping[str, object]]:
-        if isinstance(self.activations, str):
-            return self.activations, {}
-        if len(self.activations) != 1:
-            said = ", ".join(map(repr, self.activations)) or "none"
-            raise RecipeError(f"activations: one calibrator is wanted, by name or as `name: {{options}}`; not {said}")
-        name, options = next(iter(self.activations.items()))
-        return name, options or {}
+        try:
+            return named(self.activations, "calibrator")
+        except RecipeError as error:
+            raise RecipeError(f"activations: {error}") from error
 
     def watched(self, workspace: Workspace) -> tuple[frozenset[str], dict[str, Values]]:
         """The tensors whose values count alike, and how a calibrator that weighs readers watches the others."""

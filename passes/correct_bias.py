@@ -6,7 +6,6 @@ One half of the samples corrects, each quarter of them tried on the other; the o
 network, and where these come no closer to the float ones, all is undone.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from onnxq.data.batches import Batch
 from onnxq.errors import Declined, ModelError, RecipeError
 from onnxq.few_samples import few
 from onnxq.graph import Names
-from onnxq.held_out import noise
+from onnxq.held_out import judged
 from onnxq.ledger import Kind
 from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.workspace import Workspace
@@ -111,18 +110,13 @@ class CorrectBias:
         """Whether ``biases``, of which ``count`` are corrected, bring the outputs closer to the float ones."""
         if not count:
             return True
-        feeds = [batch.feeds for batch in judging]
-        before, after = noise(reference, (quantized, simulated(workspace, biases)), feeds)
-        seen = sum(batch.count for batch in judging)
-        said = f"SQNR of the outputs {_db(before)} -> {_db(after)} dB on {seen} samples that corrected nothing"
-        if after < before:
-            workspace.ledger.add("changed", self.name, "graph", f"biases of {count} layers corrected: {said}")
-            return True
-        if not math.isfinite(before):
-            said = "no output can be compared on the samples, being zero, infinite, integer or of changing shape"
-        reason = f"undone: corrected biases of {count} layers do not help: {said}"
-        workspace.ledger.add("declined", self.name, "graph", reason)
-        return False
+        verdict = judged(reference, quantized, simulated(workspace, biases), judging)
+        if verdict.helps:
+            workspace.ledger.add("changed", self.name, "graph", f"biases of {count} layers corrected: {verdict.said}")
+        else:
+            reason = f"undone: corrected biases of {count} layers do not help: {verdict.said}"
+            workspace.ledger.add("declined", self.name, "graph", reason)
+        return verdict.helps
 
 
 def with_biases(workspace: Workspace, biases: Mapping[str, Vector]) -> Workspace:
@@ -144,7 +138,3 @@ def simulated(workspace: Workspace, biases: Mapping[str, Vector]) -> onnx.ModelP
     for step in (InsertQdq("never"), *workspace.backend.lowering):
         step(made)
     return made.model()
-
-
-def _db(noise: float) -> str:
-    return f"{-10 * math.log10(noise):.1f}" if noise > 0 else "inf"

@@ -8,15 +8,16 @@ solved weights bring them no closer to the float ones, all are rounded to neares
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 import numpy as np
 
+from onnxq.choices import Choice, named
 from onnxq.errors import RecipeError
 from onnxq.plan import Weight
 from onnxq.scheme import same_grid
-from onnxq.solving import Choice, CoordinateDescent, Gptq, Mse, Nearest, Solver, chosen
+from onnxq.solving import CoordinateDescent, Gptq, Mse, Nearest, Solver, chosen
 from onnxq.solving.allocation import bits_of
 from onnxq.solving.budget import require_highs
 from onnxq.solving.effects import Known
@@ -50,17 +51,22 @@ class RoundWeights:
         if self.samples is not None and self.samples < 1:
             raise RecipeError(f"samples: {self.samples} is less than 1")
         try:
-            chosen(self.solver)
+            _ = self.chosen
         except RecipeError as error:
             raise RecipeError(f"solver: {error}") from error
+
+    @cached_property
+    def chosen(self) -> Solver:
+        """The solver with its options."""
+        return chosen(self.solver)
 
     @property
     def solves(self) -> bool:
         """Whether it runs the quantized graph, which needs the grids of activations."""
-        return not isinstance(chosen(self.solver), Nearest)
+        return not isinstance(self.chosen, Nearest)
 
     def __call__(self, workspace: Workspace) -> bool:
-        solver, starts = chosen(self.solver), Starts(workspace, self.per_channel, self.block_size)
+        solver, starts = self.chosen, Starts(workspace, self.per_channel, self.block_size)
         widths = bits_of(workspace, Widths.of(self.bits), partial(_tried, starts, solver))
         begun = {weight: starts(weight, width.bits) for weight, width in widths.items()}
         for weight, start in begun.items():
@@ -74,7 +80,7 @@ class RoundWeights:
         told = {weight: _layer(weight, replace(width, bits=bits[weight])) for weight, width in widths.items()}
         if self.solves:
             floors = {weight: start.floor for weight, start in begun.items()}
-            name = self.solver if isinstance(self.solver, str) else next(iter(self.solver))
+            name, _ = named(self.solver, "solver")
             for one in solved(workspace, dict(found), floors, solver, self.samples):
                 found[one.weight] = one.rounded
                 told[one.weight] = replace(
@@ -100,7 +106,7 @@ def _tried(starts: Starts, solver: Solver, weight: Weight, bits: int, known: Kno
 
 def _layer(weight: Weight, width: Width) -> SolvedLayer:
     """As if rounded to nearest."""
-    return SolvedLayer(min(name for name, _ in weight.readers), NEAREST, width.bits, 1.0, 0.0, 0.0, width.why)
+    return SolvedLayer(weight.layer, NEAREST, width.bits, 1.0, 0.0, 0.0, width.why)
 
 
 def same(some: Mapping[Weight, RoundedWeight], others: Mapping[Weight, RoundedWeight]) -> bool:

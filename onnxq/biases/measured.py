@@ -11,11 +11,10 @@ from onnxq.arrays import Vector
 from onnxq.biases.error import BiasError
 from onnxq.biases.where import Biased, Finding
 from onnxq.inputs import Array
-from onnxq.walk import Walk, held_bytes, levels
+from onnxq.walk import Walk, levels, side_by_side
 from onnxq.workspace import Progress
 
 KEPT_BYTES = 64 * 2**20  # of activations that wait for later layers; samples that find no room are left out
-FEWEST = 4  # batches that are kept, however large they are
 CORRECTED = "the mean error of its output is taken back by its bias"
 UNSURE = "its bias is left: what one half of the samples would correct is wrong for the other half"
 INFINITE = "its bias is left: its output is infinite, NaN, or of another shape on the samples"
@@ -58,19 +57,11 @@ def _walk(model: onnx.ModelProto, groups: Sequence[Sequence[str]], feeds: Sequen
 def _seen(
     walks: tuple[Walk, Walk], ends: Sequence[tuple[str, str, str]], layers: Mapping[str, Biased]
 ) -> dict[str, BiasError]:
-    """The errors of some layers, from the next part of both walks; batches are dropped where all are too much."""
+    """The errors of some layers, from the next part of both walks."""
     seen = {name: BiasError(layers[name].function) for name, _, _ in ends}
-    for walk in walks:
-        walk.enter()
-    at = 0
-    while at < len(walks[0].kept):
-        wanted, made = (walk.run(at) for walk in walks)
+    for wanted, made in side_by_side(walks, KEPT_BYTES):
         for name, one, other in ends:
             seen[name].add(wanted[one], made[other], layers[name].axis)
-        at += 1
-        while len(walks[0].kept) > FEWEST and held_bytes(walks) > KEPT_BYTES:
-            for walk in walks:
-                walk.kept.pop()
     return seen
 
 

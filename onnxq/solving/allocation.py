@@ -10,16 +10,17 @@ from collections.abc import Sequence
 
 from onnxq.errors import RecipeError
 from onnxq.graph import is_constant
+from onnxq.held_out import decibels
 from onnxq.moment_turns import LIMIT
 from onnxq.plan import Weight
 from onnxq.solving.budget import average, split
 from onnxq.solving.effects import Effect, Rounded, effects
 from onnxq.solving.ends import first_layers, last_layers
 from onnxq.solving.output_noise import OutputNoise
+from onnxq.solving.solved_layer import STAGE
 from onnxq.solving.widths import ENDS, Width, Widths
 from onnxq.workspace import Workspace
 
-STAGE = "round_weights"
 TURNS = 6  # of splitting a budget: widths that are chosen once are measured, so few are new after two or three
 INSIDE = "the backend's own: what a layer in a body of If, Loop or Scan does to the outputs is not measured"
 
@@ -51,7 +52,7 @@ def _fixed(workspace: Workspace, widths: Widths) -> dict[Weight, Width]:
             counting.add(key)
             found[weight] = Width(bits, f"fixed by {key!r}")
             reason = f"the bits of its weights are fixed by {key!r}"
-            workspace.ledger.add("changed", STAGE, _name(weight), reason, detail=f"{bits} bits")
+            workspace.ledger.add("changed", STAGE, weight.layer, reason, detail=f"{bits} bits")
     for key, _ in widths.fixed:
         if key not in counting:
             only = "only layers that an entry before it fits" if key in fitting else "no layer that has integer weights"
@@ -65,7 +66,7 @@ def _within(
     constants = {name for name, tensor in workspace.graph.tensors().items() if is_constant(tensor)}
     found = {weight: Width(weight.scheme.bits, INSIDE) for weight in free if weight.tensor not in constants}
     for weight, width in found.items():
-        workspace.ledger.add("declined", STAGE, _name(weight), f"its bits are {INSIDE}", detail=f"{width.bits} bits")
+        workspace.ledger.add("declined", STAGE, weight.layer, f"its bits are {INSIDE}", detail=f"{width.bits} bits")
     outside = [weight for weight in free if weight not in found]
     if not outside:
         workspace.ledger.add("warning", STAGE, "graph", f"bits: nothing is left for the budget of {budget:g}")
@@ -79,12 +80,12 @@ def _within(
         said = f"{100 * share / (total or 1):.1f} % of the error that is predicted for the outputs"
         found[one.weight] = Width(bits, f"chosen by the budget, {said}")
         reason = f"the bits of its weights are chosen by the budget of {budget:g}"
-        workspace.ledger.add("changed", STAGE, _name(one.weight), reason, detail=f"{bits} bits, {said}")
+        workspace.ledger.add("changed", STAGE, one.weight.layer, reason, detail=f"{bits} bits, {said}")
     together = noise({one.weight.tensor: one.values(bits) for one, bits in zip(known, chosen, strict=True)})
     reason = (
         f"of a budget of {budget:g} bits {average(chosen, sizes):.3f} are spent, the average over {sum(sizes):,} "
-        f"weights of {len(chosen)} layers; by their rounding alone the outputs have an SQNR of {_db(together)} dB, by "
-        f"the sum of what each does {_db(total)} dB"
+        f"weights of {len(chosen)} layers; by their rounding alone the outputs have an SQNR of "
+        f"{decibels(together)} dB, by the sum of what each does {decibels(total)} dB"
     )
     workspace.ledger.add("changed", STAGE, "graph", reason)
     return found
@@ -106,11 +107,3 @@ def _settled(workspace: Workspace, budget: float, known: Sequence[Effect], noise
         if chosen == before:
             break
     return chosen
-
-
-def _name(weight: Weight) -> str:
-    return min(name for name, _ in weight.readers)
-
-
-def _db(noise: float) -> str:
-    return f"{-10 * math.log10(noise):.1f}" if noise > 0 else "inf"

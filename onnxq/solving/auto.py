@@ -1,13 +1,12 @@
 """Of several solvers, for every row the solution with the least exact error; of rows that share a scale, for all."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from onnxq.choices import Choice
 from onnxq.errors import RecipeError
 from onnxq.solving.guarded import best
 from onnxq.solving.problem import Problem, Solution, Solver
 
-Choice = str | Mapping[str, Mapping[str, object] | None]
 TRIED: tuple[Choice, ...] = (
     "coordinate_descent",
     {"coordinate_descent": {"start": {"gptq": {"damping": 0.001, "scales": 31}}}},

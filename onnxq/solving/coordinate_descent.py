@@ -1,9 +1,9 @@
 """Improve another solver's integers one at a time, and the scales in closed form, in turns (see ``descent``)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from onnxq.choices import Choice
 from onnxq.errors import RecipeError
 from onnxq.solving.descent import Descent
 from onnxq.solving.problem import Problem, Solution, Solver
@@ -15,7 +15,7 @@ class CoordinateDescent:
     most; ``scales``: whether these are changed too; ``tolerance``: ends when a sweep takes away less than that share of
     the error."""
 
-    start: str | Mapping[str, Mapping[str, object] | None] = "gptq"
+    start: Choice = "gptq"
     sweeps: int = 10
     scales: bool = True
     tolerance: float = 1e-3

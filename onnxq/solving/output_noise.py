@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx
 
 from onnxq.execute import Session
+from onnxq.few_samples import LARGE_BYTES, feed_bytes
 from onnxq.held_out import Heard
 from onnxq.inputs import Array, batch_axis
 from onnxq.workspace import Workspace
 
 SAMPLES = 16
 BATCH = 4
-LARGE_BYTES = 2**18  # a sample from which on they are run one by one
 HELD_BYTES = 2**24  # of samples and answers; what finds no room is left out: large images have many places
 TOGETHER = 8  # weights of one session: it cannot prepare layers for them as it does for constants
 
@@ -47,11 +47,11 @@ class OutputNoise:
 
     def _answered(self, workspace: Workspace, count: int) -> Iterator[tuple[Tensors, Tensors]]:
         samples = workspace.samples.take(max(count, batch_axis(workspace.samples.inputs).fixed or 1))
-        small, held = _bytes(next(iter(samples.batches(1))).feeds) < LARGE_BYTES, 0
+        small, held = feed_bytes(next(iter(samples.batches(1))).feeds) < LARGE_BYTES, 0
         for batch in samples.batches(min(BATCH if small else 1, workspace.batch or BATCH)):
             answers = self._held[1].run(batch.feeds)
             yield batch.feeds, answers
-            held += _bytes(batch.feeds) + _bytes(answers)
+            held += feed_bytes(batch.feeds) + feed_bytes(answers)
             if held > HELD_BYTES:
                 return
 
@@ -66,7 +66,3 @@ def _taking(model: onnx.ModelProto, weights: frozenset[str]) -> onnx.ModelProto:
                 onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
             )
     return copy
-
-
-def _bytes(tensors: Tensors) -> int:
-    return sum(array.nbytes for array in tensors.values())

@@ -14,11 +14,10 @@ import onnx
 from onnxq.columns import Columns
 from onnxq.inputs import Array
 from onnxq.solving.pairs import Pairs, PairSum
-from onnxq.walk import Walk, held_bytes, levels
+from onnxq.walk import Walk, levels, side_by_side
 from onnxq.workspace import Progress
 
 KEPT_BYTES = 768 * 2**20  # of activations that wait for later layers; batches that find no room are left out
-FEWEST = 4  # batches that are kept, however large they are
 
 
 @dataclass(frozen=True)
@@ -67,21 +66,12 @@ class Prefix:
         self._made.replace(constants)
 
     def _halves(self, layers: Mapping[str, Reading]) -> dict[str, Halves]:
-        walks = (self._wanted, self._made)
-        for walk in walks:
-            walk.enter()
         sums = {name: (self._sum(layer), self._sum(layer)) for name, layer in layers.items()}
-        at = 0
-        while at < len(walks[0].kept):
-            wanted, made = (walk.run(at) for walk in walks)
+        for at, (wanted, made) in enumerate(side_by_side((self._wanted, self._made), KEPT_BYTES)):
             for name, layer in layers.items():
                 read = (wanted[layer.wanted], made[layer.made])
                 sums[name][at % 2].add(*(array.astype(np.float32, copy=False) for array in read))
-            at += 1
-            while len(walks[0].kept) > FEWEST and held_bytes(walks) > KEPT_BYTES:
-                for walk in walks:
-                    walk.kept.pop()
-        self.batches = len(walks[0].kept)
+        self.batches = len(self._made.kept)
         return {name: (one.kept(), other.kept()) for name, (one, other) in sums.items()}
 
     def _sum(self, layer: Reading) -> PairSum:

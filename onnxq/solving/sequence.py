@@ -15,7 +15,6 @@ from onnxq.data.batches import Batch
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, is_constant
 from onnxq.moment_turns import BLOCK, blocks_of
-from onnxq.passes.insert_qdq import InsertQdq
 from onnxq.plan import Weight
 from onnxq.solving.guarded import solve
 from onnxq.solving.matrix_grid import matrix_grid, rounded_weight
@@ -23,12 +22,12 @@ from onnxq.solving.one_thread import one_thread
 from onnxq.solving.pairs import Pairs
 from onnxq.solving.prefix import Prefix, Reading
 from onnxq.solving.problem import Problem, Solution, Solver
+from onnxq.solving.solved_layer import STAGE
 from onnxq.solving.target import target
 from onnxq.weight_matrix import weight_matrix
 from onnxq.workspace import RoundedWeight, Workspace
 
 FEWEST = 2**12  # columns of a layer that are looked at, if there are as many
-NAME = "round_weights"
 
 Rounded = Mapping[Weight, RoundedWeight]
 Floors = Mapping[Weight, NDArray[np.float64]]
@@ -56,7 +55,7 @@ def solvable(workspace: Workspace, weights: Rounded) -> dict[str, Weight]:
             found[_layer(weight, nodes)] = weight
         except Declined as reason:
             said = f"its weight is rounded to nearest: {reason}"
-            workspace.ledger.add("declined", NAME, weight.tensor, said)
+            workspace.ledger.add("declined", STAGE, weight.tensor, said)
     return found
 
 
@@ -80,17 +79,19 @@ def _layer(weight: Weight, nodes: Mapping[str, gs.Node]) -> str:
 
 def solve_in_order(
     workspace: Workspace,
+    graphs: tuple[onnx.ModelProto, onnx.ModelProto],
     weights: Rounded,
     floors: Floors,
     solver: Solver,
     batches: Sequence[Batch],
     density: Callable[[RoundedWeight], int],
 ) -> list[Solved]:
-    """``weights`` are rounded to nearest; ``floors``: the least scales they may have; ``density``: how many columns are
-    looked at for each one of a block. Raises ModelError where the graph cannot be run part by part."""
+    """``graphs``: the float one, and that with the ``weights``, which are rounded to nearest; ``floors``: the least
+    scales they may have; ``density``: how many columns are looked at for each one of a block. Raises ModelError where a
+    graph cannot be run part by part."""
     layers = solvable(workspace, weights)
     nodes = {node.name: node for node in workspace.graph.nodes}
-    wanted, made = workspace.model(), with_integers(workspace, weights)
+    wanted, made = graphs
     reads = {node.name: node for node in made.graph.node}
     stored = {node.output[0]: node.input for node in made.graph.node if node.op_type == "DequantizeLinear"}
     readings = {name: _reading(nodes[name], reads[name], density(weights[weight])) for name, weight in layers.items()}
@@ -102,7 +103,7 @@ def solve_in_order(
             node = nodes[name]
             if not all(half.finite for half in halves):
                 reason = "its weight is rounded to nearest: what the layer reads is infinite or NaN on the samples"
-                workspace.ledger.add("declined", NAME, name, reason, node.op)
+                workspace.ledger.add("declined", STAGE, name, reason, node.op)
                 continue
             with one_thread():
                 entry = _solved(node, weights[weight], floors[weight], halves, solver)
@@ -111,14 +112,6 @@ def solve_in_order(
             params = entry[0].params
             prefix.replace({integers: entry[0].integers, scale: params.scale, zero: params.zero_point})
     return found
-
-
-def with_integers(workspace: Workspace, weights: Rounded) -> onnx.ModelProto:
-    """The graph with Q/DQ, as no backend has changed it yet."""
-    made = workspace.fork(workspace.backend)
-    made.weights, made.activations = dict(weights), workspace.activations
-    InsertQdq("never")(made)
-    return made.model()
 
 
 def _reading(node: gs.Node, made: onnx.NodeProto, density: int) -> Reading:

@@ -7,6 +7,7 @@ from statistics import median
 
 WORST = 3  # layers that are told one by one
 NEAREST = "nearest"
+STAGE = "round_weights"  # by which the ledger is told of weights
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 import pytest
 
+from onnxq import walk
 from onnxq.biases import measured as module
 from onnxq.biases.measured import CORRECTED, INFINITE, UNSURE, measured
 from onnxq.biases.where import Finding, biased
 from onnxq.model import load_model, to_graph
 from onnxq.testing import Array, normal, parse
-from onnxq.walk import held_bytes
 from onnxq.workspace import silent
 
 TEXT = """g (float[N,4] x) => (float[N,4] y)
@@ -71,13 +71,13 @@ def test_infinite_outputs_are_left(bias: float) -> None:
 def test_batches_without_room_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     made = net(b1=normal(4) - np.float32(0.3))
     full = corrected(net(), made, FEEDS)["one"].shift
-    peaks = []
+    peaks, held = [], walk.held_bytes
 
     def watched(walks: Any) -> int:
-        peaks.append(held_bytes(walks))
+        peaks.append(held(walks))
         return peaks[-1]
 
-    monkeypatch.setattr(module, "held_bytes", watched)
+    monkeypatch.setattr(walk, "held_bytes", watched)
     corrected(net(), made, FEEDS)
     whole = max(peaks)
     peaks.clear()

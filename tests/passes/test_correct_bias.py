@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxq import Options, Recipe, quantize
+from onnxq import Options, Recipe, held_out, quantize
 from onnxq.backends import BACKENDS, backend_of
 from onnxq.errors import RecipeError
 from onnxq.held_out import noise
@@ -78,7 +78,7 @@ def test_outputs_come_closer(backend: str, bits: Literal[4, 8]) -> None:
     (told,) = (entry for entry in space.ledger.of("changed") if entry.reason.startswith("biases of"))
     assert told.subject == "graph"
     assert told.reason.startswith(f"biases of {len(space.uncorrected)} layers corrected: SQNR of the outputs ")
-    assert told.reason.endswith("dB on 32 samples that corrected nothing")
+    assert told.reason.endswith("dB on 32 samples")
     layers = [entry for entry in space.ledger.of("changed") if entry.detail]
     assert {entry.subject for entry in layers} == space.uncorrected.keys() and len(layers) >= 3
 
@@ -161,7 +161,7 @@ def test_a_correction_that_does_not_help_the_outputs_is_undone() -> None:
     space = rounded(net())
     before = space.model().SerializeToString(deterministic=True)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "noise", lambda *given: (0.01, 0.02))
+        patched.setattr(held_out, "noise", lambda *given: (0.01, 0.02))
         assert not CorrectBias()(space)
     assert space.model().SerializeToString(deterministic=True) == before and not space.uncorrected
     (told,) = (entry for entry in space.ledger.entries if entry.stage == "correct_bias")

@@ -6,11 +6,11 @@ import numpy as np
 import onnx
 import pytest
 
+from onnxq import held_out
 from onnxq.held_out import noise
 from onnxq.model import load_model
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.samples import open_samples
-from onnxq.solving import network
 from onnxq.testing import Array, changes_nothing, normal, parse, workspace
 from onnxq.workspace import Workspace
 
@@ -79,7 +79,7 @@ def test_samples_and_bits_decide_on_the_bytes_and_batches_do_not() -> None:
 
 
 def test_what_does_not_help_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "noise", lambda reference, models, feeds: [1e-3, 2e-3])
+    monkeypatch.setattr(held_out, "noise", lambda reference, models, feeds: [1e-3, 2e-3])
     space = rounded(net(), bits=4, solver="gptq")
     (entry,) = space.ledger.of("declined")
     assert entry.reason.startswith("undone: weights are rounded to nearest, since solving them does not help")

@@ -71,6 +71,12 @@ class Scheme:
         return -(1 << (self.bits - 1)) + int(self.symmetric)
 
     @property
+    def reachable(self) -> int:
+        """The lowest integer a solver may choose: of a symmetric grid of fewer than 8 bits also the one left unused,
+        which no engine minds, and which is one more of as few as 15, or of 3."""
+        return self.lowest - int(self.even and self.symmetric and self.signed and self.bits < 8)
+
+    @property
     def highest(self) -> int:
         if self.steps is Steps.FLOAT8:
             return LARGEST_FLOAT8

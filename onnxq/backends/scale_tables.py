@@ -21,7 +21,7 @@ def _ppl_nn(grids: Grids) -> str:
     """ppl.nn's ``--quant-file``: ``quant_info`` by tensor, ``op_info`` by node (quant_param_parser.cc; as PPQ
     writes it)."""
 
-    def entry(params: QParams) -> dict[str, object]:
+    def entry(params: QParams, lowest: int) -> dict[str, object]:
         ends = held(params)
         return {
             "bit_width": params.scheme.bits,
@@ -32,11 +32,12 @@ def _ppl_nn(grids: Grids) -> str:
             "zero_point": params.zero_point.tolist(),
             "tensor_min": ends.low.tolist(),
             "tensor_max": ends.high.tolist(),
-            "q_min": params.scheme.lowest,
+            "q_min": lowest,
             "q_max": params.scheme.highest,
         }
 
-    tensors = {name: entry(params) for name, params in {**grids.activations, **grids.weights}.items()}
+    tensors = {name: entry(params, params.scheme.lowest) for name, params in grids.activations.items()}
+    tensors |= {name: entry(params, params.scheme.reachable) for name, params in grids.weights.items()}
     return json.dumps(
         {"quant_info": tensors, "op_info": {name: {"data_type": "INT8"} for name in grids.layers}}, indent=1
     )

@@ -6,7 +6,7 @@ It starts from what is best for the weights themselves, as published. On an asym
 none, the planes are of 0 and 1, counted from the lowest integer.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class BitSplit:
             raise RecipeError(f"tolerance: {self.tolerance} is not at least 0 and below 1")
 
     def __call__(self, problem: Problem) -> Solution:
+        problem = replace(problem, grid=_mirrored(problem.grid))
         state = Descent.of(problem, Mse(weighted=False)(problem))
         zero = across(state.grid.zero_point, state.grid, state.digits.shape)
         planes = _Planes.of(state.digits + zero, state.grid)
@@ -47,6 +48,12 @@ class BitSplit:
                 break
         state.rescale()
         return state.solution
+
+
+def _mirrored(grid: Grid) -> Grid:
+    """Without the integer that has no counterpart above zero: ternary planes cannot make it."""
+    spare = grid.lowest == -grid.highest - 1 and not grid.zero_point.any()
+    return replace(grid, lowest=-grid.highest) if spare else grid
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,12 @@ def matrix_grid(node: gs.Node, params: QParams, least: NDArray[np.float64]) -> G
     scheme = params.scheme
     if scheme.block:
         scale, zero = (_turned(node, array.astype(np.float64))[None] for array in (params.scale, params.zero_point))
-        return Grid(scale, zero, scheme.lowest, scheme.highest, scheme.block, floor=SMALLEST_SCALE)
+        return Grid(scale, zero, scheme.reachable, scheme.highest, scheme.block, floor=SMALLEST_SCALE)
     found = [_spread(node, array.astype(np.float64), scheme.axis) for array in (params.scale, params.zero_point)]
     allowed = np.asarray(np.max(least)) if scheme.axis is None else np.broadcast_to(least, params.scale.shape)
     floor = np.maximum(_spread(node, allowed, scheme.axis), SMALLEST_SCALE)
     powers = scheme.steps is Steps.POWER_OF_TWO
-    return Grid(found[0], found[1], scheme.lowest, scheme.highest, floor=floor, powers=powers)
+    return Grid(found[0], found[1], scheme.reachable, scheme.highest, floor=floor, powers=powers)
 
 
 def rounded_weight(node: gs.Node, params: QParams, solution: Solution) -> RoundedWeight:

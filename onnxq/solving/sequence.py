@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx
@@ -26,8 +27,6 @@ from onnxq.solving.solved_layer import STAGE
 from onnxq.solving.target import target
 from onnxq.weight_matrix import weight_matrix
 from onnxq.workspace import RoundedWeight, Workspace
-
-FEWEST = 2**12  # columns of a layer that are looked at, if there are as many
 
 Rounded = Mapping[Weight, RoundedWeight]
 Floors = Mapping[Weight, NDArray[np.float64]]
@@ -84,17 +83,19 @@ def solve_in_order(
     floors: Floors,
     solver: Solver,
     batches: Sequence[Batch],
-    density: Callable[[RoundedWeight], int],
+    looked_at: Callable[[RoundedWeight, int], int],
 ) -> list[Solved]:
     """``graphs``: the float one, and that with the ``weights``, which are rounded to nearest; ``floors``: the least
-    scales they may have; ``density``: how many columns are looked at for each one of a block. Raises ModelError where a
-    graph cannot be run part by part."""
+    scales they may have; ``looked_at``: how many columns of a layer with that weight and blocks of at most so many, if
+    there are as many. Raises ModelError where a graph cannot be run part by part."""
     layers = solvable(workspace, weights)
     nodes = {node.name: node for node in workspace.graph.nodes}
     wanted, made = graphs
     reads = {node.name: node for node in made.graph.node}
     stored = {node.output[0]: node.input for node in made.graph.node if node.op_type == "DequantizeLinear"}
-    readings = {name: _reading(nodes[name], reads[name], density(weights[weight])) for name, weight in layers.items()}
+    readings = {
+        name: _reading(nodes[name], reads[name], partial(looked_at, weights[weight])) for name, weight in layers.items()
+    }
     prefix = Prefix(wanted, made, readings, [batch.feeds for batch in batches], workspace.progress)
     found = []
     for level in prefix:
@@ -114,11 +115,11 @@ def solve_in_order(
     return found
 
 
-def _reading(node: gs.Node, made: onnx.NodeProto, density: int) -> Reading:
+def _reading(node: gs.Node, made: onnx.NodeProto, looked_at: Callable[[int], int]) -> Reading:
     columns = columns_of(node)
     blocks = blocks_of(columns, BLOCK)
     read = activation(node)
-    return Reading(node.inputs[read].name, made.input[read], columns, blocks, max(FEWEST, density * max(blocks)))
+    return Reading(node.inputs[read].name, made.input[read], columns, blocks, looked_at(max(blocks)))
 
 
 def _solved(

@@ -41,3 +41,9 @@ def test_a_grid_that_has_no_such_planes_is_refused() -> None:
 def test_options_that_are_none(options: dict[str, float], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         BitSplit(**options)  # type: ignore[arg-type]
+
+
+def test_planes_make_what_has_a_counterpart_above_zero() -> None:
+    of = problem((1, 8, 24), 4, samples=100)
+    wider = replace(of, grid=replace(of.grid, lowest=-8))
+    assert np.array_equal(BitSplit()(wider).integers, BitSplit()(of).integers)

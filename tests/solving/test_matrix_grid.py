@@ -64,3 +64,16 @@ def test_a_floor_holds_for_what_is_chosen() -> None:
     params = best_grid(values, scheme, reach(values, scheme))
     grid = matrix_grid(node, params, np.full(6, 0.5))
     assert (grid.with_scale(grid.scale * 0 + 1e-3).scale >= 0.5).all()
+
+
+@pytest.mark.parametrize(("bits", "lowest"), [(2, -2), (4, -8), (7, -64), (8, -127)])
+def test_few_bits_reach_the_integer_that_has_no_counterpart(bits: int, lowest: int) -> None:
+    node = layer("conv")
+    values = np.asarray(node.inputs[1].values)
+    scheme = Scheme(True, True, bits, 0)
+    params = best_grid(values, scheme, reach(values, scheme))
+    grid = matrix_grid(node, params, np.zeros(1))
+    assert (grid.lowest, grid.highest) == (lowest, 2 ** (bits - 1) - 1)
+    integers = np.full(weight_matrix(node).shape, float(lowest))
+    back = rounded_weight(node, params, Solution(integers, grid))
+    np.testing.assert_allclose(dequantize(back.integers, back.params)[:, 0, 0, 0], lowest * params.scale, rtol=1e-6)

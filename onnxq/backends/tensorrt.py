@@ -28,6 +28,7 @@ from onnxq.errors import EngineError, EngineMissing
 from onnxq.graph import HEAVY_OPS, RECURRENT_OPS
 from onnxq.inputs import Array
 from onnxq.lint.tables import TENSORRT
+from onnxq.passes.center_inputs import CenterInputs
 from onnxq.scheme import ActivationSchemes, Scheme
 
 
@@ -176,6 +177,7 @@ BACKEND = Backend(
     },
     activation=ActivationSchemes(_I8, _I8, _I8),
     weight=_I8,
+    preparation=(CenterInputs(),),
     absorbs=frozenset({"Relu", "Clip"}),
     products=False,
     # NVIDIA's own quantizer leaves out every GEMV, and convolutions below 16 channels. In RFB-320 the latter are 5 % of

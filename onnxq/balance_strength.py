@@ -11,6 +11,7 @@ import numpy as np
 
 from onnxq.arrays import Vector
 from onnxq.balance_groups import Group
+from onnxq.channel_statistics import ChannelStatistics
 from onnxq.layer_error import gain_db
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.65, 0.75, 0.85, 1.0)
@@ -36,6 +37,16 @@ def choose(
             break
         factor, before, gained, least = found, after, gained + more, further
     return factor, gained
+
+
+def turned(
+    factor: Vector, gained: float, seen: ChannelStatistics, error: Callable[[Vector], Vector], least: float
+) -> tuple[Vector, float]:
+    """The same with the sign of channels turned that reach further below zero than above, where that gains ``least``:
+    with all of them upright a grid with a zero point has no half that few of them use."""
+    upright = factor * np.where(-seen.low > seen.high, -1.0, 1.0)
+    more = gain_db(error(factor), error(upright)) if np.any(upright != factor) else 0.0
+    return (upright, gained + more) if more >= least else (factor, gained)
 
 
 def _climb(

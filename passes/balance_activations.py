@@ -6,7 +6,8 @@ gives it more, and the layers that read it take it back in their weights, which 
 convolution nothing, with a scale for every channel, others as much as is measured (``balance_strength.py``). What makes
 the channels takes the factor itself where it can: norms (SmoothQuant, arXiv 2211.10438), and layers, also through ReLU.
 Behind SiLU, GELU and the like one Mul stays, which has to gain more: OpenVINO and TensorRT fuse it into the layer
-before, onnxruntime does not.
+before, onnxruntime does not. With such a Mul channels that reach further below zero than above are turned, where a grid
+with a zero point gains by it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,9 @@ import onnx_graphsurgeon as gs
 
 from onnxq.arrays import Vector
 from onnxq.balance_groups import Group, Reading, groups
-from onnxq.balance_strength import choose, hoped_db
+from onnxq.balance_strength import choose, hoped_db, turned
 from onnxq.channel_factor import multiply
-from onnxq.channel_statistics import channel_statistics
+from onnxq.channel_statistics import Along, ChannelStatistics, channel_statistics
 from onnxq.channels import scale_input_channels
 from onnxq.errors import RecipeError
 from onnxq.graph import HEAVY_OPS, Names, producer
@@ -58,11 +59,12 @@ class BalanceActivations:
     def __call__(self, workspace: Workspace) -> bool:
         grids = self._grids(workspace)
         found = groups(workspace.graph, makers_pay=any(entry.weight.axis is None for entry in grids))
-        reaches = self._reaches(workspace, found)
+        seen = channel_statistics(workspace, _read(found), self.samples)
+        reaches = {name: channels.reach for name, channels in seen.items()}
         promising = [group for group in found if self._promises(workspace, group, reaches)]
         cuts = {reading.tensor: _window(reading) for group in promising for reading in group.readings}
         kept = keep(workspace, cuts, self.samples)
-        chosen = [(group, *self._chosen(workspace, group, reaches, kept, grids)) for group in promising]
+        chosen = [(group, *self._chosen(workspace, group, seen, kept, grids)) for group in promising]
         names = Names(workspace.graph)
         taken: list[float] = []
         stay: list[float] = []
@@ -80,11 +82,6 @@ class BalanceActivations:
             activation = at_bits(backend.activation, backend, self.activation_bits)
             found[Grids(activation, replace(backend.weight, bits=bits, axis=axis))] = None
         return list(found)
-
-    def _reaches(self, workspace: Workspace, found: Sequence[Group]) -> dict[str, Vector]:
-        """The largest magnitude of each channel of what the layers read."""
-        along = {reading.tensor: reading.along for group in found for reading in group.readings}
-        return {name: seen.reach for name, seen in channel_statistics(workspace, along, self.samples).items()}
 
     def _promises(self, workspace: Workspace, group: Group, reaches: Mapping[str, Vector]) -> bool:
         """Whether the ranges of its channels are so unlike that measuring is worth it."""
@@ -108,7 +105,7 @@ class BalanceActivations:
         self,
         workspace: Workspace,
         group: Group,
-        reaches: Mapping[str, Vector],
+        seen: Mapping[str, ChannelStatistics],
         kept: Mapping[str, Array],
         grids: Sequence[Grids],
     ) -> tuple[Vector, float]:
@@ -121,7 +118,11 @@ class BalanceActivations:
         def error(factor: Vector) -> Vector:
             return np.asarray(np.sum([measure(factor[reading.channels]) for reading, measure in errors], axis=0))
 
-        return choose(group, reaches, error, self._least(group), FREE_DB)
+        reaches = {name: channels.reach for name, channels in seen.items()}
+        factor, gained = choose(group, reaches, error, self._least(group), FREE_DB)
+        if gained > 0 and group.region is None:
+            return turned(factor, gained, seen[group.readings[0].tensor], error, FREE_DB)
+        return factor, gained
 
 
 def apply(workspace: Workspace, names: Names, group: Group, factor: Vector) -> bool:
@@ -142,6 +143,11 @@ def apply(workspace: Workspace, names: Names, group: Group, factor: Vector) -> b
     if source.name in workspace.normals:
         workspace.normals[result.name] = workspace.normals[source.name].scaled(factor)
     return True
+
+
+def _read(found: Sequence[Group]) -> dict[str, Along]:
+    """What the layers of the groups read, and where its channels lie."""
+    return {reading.tensor: reading.along for group in found for reading in group.readings}
 
 
 def _is_input(group: Group) -> bool:

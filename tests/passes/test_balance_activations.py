@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_graphsurgeon as gs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -417,3 +418,24 @@ def test_integers_lose_less(backend: str, act: str) -> None:
             answers = backend_of(backend).engine(graph, {"x": SAMPLES["x"].shape}).run(SAMPLES)
             assert sqnr_db(wanted, answers["y"]) > found[balanced] - 1
     assert found[True] > found[False] + 6
+
+
+@pytest.mark.parametrize(("backend", "turned"), [("openvino", 2), ("tensorrt", 0)])
+def test_channels_that_reach_further_below_zero_are_turned_where_grids_have_zero_points(
+    backend: str, turned: int
+) -> None:
+    shifts = np.array([8, -5, 4, -6], np.float32)  # behind SiLU two channels have hardly anything above zero
+    model = layers(
+        act=f"[up] d = Add(a, shifts) {SILU.replace('(a', '(d')}",
+        v=0.3 * normal(4, 4, 1, 1),
+        w=np.sign(normal(4, 1, 3, 3)) / np.array([1, 0.01, 1, 0.01], np.float32).reshape(4, 1, 1, 1),
+        shifts=shifts.reshape(4, 1, 1),
+    )
+    space = workspace(model, backend=backend)
+    fed = normal(8, 4, 6, 6, seed=4)
+    before = run(space, x=fed)["y"]
+    assert rewrite(space, STEP, Proof(space.source, space.samples))
+    assert sqnr_db(before, run(space, x=fed)["y"]) > 90
+    (mul,) = (node for node in space.graph.nodes if node.op == "Mul" and isinstance(node.inputs[1], gs.Constant))
+    assert int((mul.inputs[1].values < 0).sum()) == turned
+    assert changes_nothing(space, STEP)

@@ -35,7 +35,7 @@ QUICK = (Mse, Gptq, CoordinateDescent)  # solvers that can be asked for every wi
 class RoundWeights:
     """``bits`` 2 to 8, None as the backend has it, or by layer (see ``onnxq.solving.widths``);
     ``per_channel``: one scale per output channel where the backend has that, or one per weight; ``solver``: by name, or
-    ``{name: options}``; ``samples``: how many it is shown, by default 32 at 8 bits and 256 below;
+    ``{name: options}``; ``samples``: how many it is shown, by default 72 at 8 bits and 256 below;
     ``block_size``: one scale for so many rows of a weight, at most, whose MatMul or Gemm computes in float."""
 
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, object] | None = None

@@ -17,13 +17,13 @@ from onnxq.workspace import RoundedWeight, Workspace
 FULL_BITS = 8  # from which on little is at stake: a look at few samples is enough
 BATCH = 8
 HELD_BYTES = 256 * 2**20  # of samples
-JUDGES = 5  # of so many batches one judges
+JUDGES = 3  # of so many batches one judges
 
 
 def solved(workspace: Workspace, nearest: Rounded, floors: Floors, solver: Solver, samples: int | None) -> list[Solved]:
     """Weights to take in place of the ``nearest``: all that were solved, or none."""
     full = all(weight.params.scheme.bits >= FULL_BITS for weight in nearest.values())
-    batches = few(workspace.samples, samples or (32 if full else 256), BATCH, HELD_BYTES)
+    batches = few(workspace.samples, samples or (72 if full else 256), BATCH, HELD_BYTES)
     judging = batches[JUDGES - 1 :: JUDGES]
     solving = [batch for at, batch in enumerate(batches) if at % JUDGES != JUDGES - 1] if judging else batches
     try:

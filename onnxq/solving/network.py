@@ -17,15 +17,16 @@ from onnxq.workspace import RoundedWeight, Workspace
 FULL_BITS = 8  # from which on little is at stake: a look at few samples is enough
 BATCH = 8
 HELD_BYTES = 256 * 2**20  # of samples
-JUDGES = 3  # of so many batches one judges
 
 
 def solved(workspace: Workspace, nearest: Rounded, floors: Floors, solver: Solver, samples: int | None) -> list[Solved]:
     """Weights to take in place of the ``nearest``: all that were solved, or none."""
     full = all(weight.params.scheme.bits >= FULL_BITS for weight in nearest.values())
-    batches = few(workspace.samples, samples or (72 if full else 256), BATCH, HELD_BYTES)
-    judging = batches[JUDGES - 1 :: JUDGES]
-    solving = [batch for at, batch in enumerate(batches) if at % JUDGES != JUDGES - 1] if judging else batches
+    # Of so many batches one judges: with few bits it takes few samples to see whether solving helps.
+    count, every = (72, 3) if full else (256, 8)
+    batches = few(workspace.samples, samples or count, BATCH, HELD_BYTES)
+    judging = batches[every - 1 :: every]
+    solving = [batch for at, batch in enumerate(batches) if at % every != every - 1] if judging else batches
     try:
         graphs = workspace.model(), with_integers(workspace, nearest)
         found = solve_in_order(workspace, graphs, nearest, floors, solver, solving, _columns)

@@ -38,7 +38,11 @@ class LayerError:
     """The layers that read one activation, and what they make of samples of it. Its channels are on axis 1, or, where
     the layers multiply rows, on the last one."""
 
-    def __init__(self, layers: Sequence[gs.Node], samples: Array, opset: int, grids: Sequence[Grids]) -> None:
+    def __init__(
+        self, layers: Sequence[gs.Node], samples: Array, opset: int, grids: Sequence[Grids], left: float = 1.0
+    ) -> None:
+        """``left``: of the error of weights that are rounded to nearest, in power, where solvers do better."""
+        self._left = left
         found = Range.of(float(samples.min()), float(samples.max()))
         self._samples, self._grids = samples, [(entry.activation.of(found), entry.weight) for entry in grids]
         self._layers = [_Layer(node, samples, opset) for node in layers]
@@ -52,7 +56,8 @@ class LayerError:
         weights = [layer.scaled(1 / factor) for layer in self._layers]
         layers = list(zip(self._layers, weights, strict=True))
         found = {
-            grids: sum(layer.error(read[grids[0]], w, grids[1]) for layer, w in layers) for grids in set(self._grids)
+            grids: sum(layer.error(read[grids[0]], w, grids[1], self._left) for layer, w in layers)
+            for grids in set(self._grids)
         }
         return np.array([found[grids] for grids in self._grids])
 
@@ -95,11 +100,14 @@ class _Layer:
         alone.inputs[1].values = np.empty(0, np.float32)
         return weight
 
-    def error(self, read: Array, weight: Array, scheme: Scheme) -> float:
-        """Of what it makes of the rounded ``read`` and the weights on their grid, over the power of what it makes."""
+    def error(self, read: Array, weight: Array, scheme: Scheme, left: float) -> float:
+        """Of what it makes of the rounded ``read`` and the weights on their grid, of whose error so much is ``left``,
+        over the power of what it makes."""
         along = scheme if scheme.axis is None else scheme.along(self._out_axis)
         params = best_grid(weight, along, reach(weight, along))
-        difference = self._made(read, dequantize(quantize(weight, params), params)) - self._wanted
+        rounded = dequantize(quantize(weight, params), params)
+        rounded = rounded if left == 1 else weight + np.float32(np.sqrt(left)) * (rounded - weight)
+        difference = self._made(read, rounded) - self._wanted
         return float(np.square(difference, dtype=np.float64).sum()) / self._power if self._power > 0 else 0.0
 
     def _made(self, read: Array, weight: Array) -> Array:

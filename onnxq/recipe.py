@@ -70,7 +70,7 @@ RECIPES: Mapping[str, Recipe] = {
             FoldScale(),
             FoldGemmFactors(),
             EqualizeChannels(per_channel=True),
-            BalanceActivations(),
+            BalanceActivations(solved=True),
             PlanIntegers(),
             Calibrate(),
             RoundWeights(solver="coordinate_descent"),

@@ -34,6 +34,7 @@ from onnxq.scheme import Steps
 from onnxq.workspace import TOLERANCE, Workspace
 
 FREE_DB = 1.0  # where a norm takes the factor, or a Mul on an input of the model, which joins its quantizer
+SOLVED = 0.1  # of the error of weights, in power, is what solvers leave of rounding to nearest with 8 bits
 LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the errors of their many neighbours
 
 
@@ -41,12 +42,14 @@ LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the er
 class BalanceActivations:
     """Balance where the layers' error falls by at least ``gain_db`` (a bit is 6) with a Mul, or ``FREE_DB`` where
     what is before takes the factor. ``samples``: how many are looked at. ``bits`` (None as the backends have it) and
-    ``per_channel``: of weights; ``activation_bits``: of activations, as ``plan`` will have them."""
+    ``per_channel``: of weights, and whether they will be ``solved``; ``activation_bits``: of activations, as ``plan``
+    will have them."""
 
     gain_db: float = 5.0
     samples: int = 16
     bits: Literal[2, 3, 4, 5, 6, 7, 8] | None = None
     per_channel: bool = True
+    solved: bool = False
     activation_bits: int | None = None
     name: ClassVar[str] = "balance_activations"
     tolerance: ClassVar[float] = TOLERANCE
@@ -110,8 +113,9 @@ class BalanceActivations:
         grids: Sequence[Grids],
     ) -> tuple[Vector, float]:
         """The factors of its channels, and how many dB they gain."""
+        left = SOLVED if self.solved else 1.0
         errors = [
-            (reading, LayerError(reading.layers, kept[reading.tensor], opset(workspace.source), grids))
+            (reading, LayerError(reading.layers, kept[reading.tensor], opset(workspace.source), grids, left))
             for reading in group.readings
         ]
 

@@ -80,3 +80,10 @@ def test_one_scale_for_all_of_a_weight_errs_more() -> None:
 def test_a_layer_that_makes_nothing_has_no_error() -> None:
     error = LayerError([layer("MatMul", np.zeros((4, 6), np.float32), 2)], normal(64, 4), 17, [UNSIGNED])
     assert error(np.ones(4)) == [0] and gain_db(error(np.ones(4)), error(np.ones(4))) == 0
+
+
+def test_of_weights_that_are_solved_less_of_the_error_is_left() -> None:
+    node, values = layer("MatMul", normal(8, 6), 2), normal(64, 8, seed=3)
+    errors = [LayerError([node], values, 17, [UNSIGNED], left)(np.ones(8))[0] for left in (1.0, 0.25, 0.0)]
+    assert errors[0] > errors[1] > errors[2] > 0
+    np.testing.assert_allclose(errors[1] - errors[2], 0.25 * (errors[0] - errors[2]), rtol=0.5)

@@ -48,7 +48,7 @@ def test_the_type_of_what_stays_float_is_cast_to_at_the_end(recipe: Recipe) -> N
 def test_what_weights_will_be_like_is_told_to_the_passes_that_weigh_activations_against_them() -> None:
     found = asked(per_tensor=True, weight_bits=4).applied(DEFAULT).passes
     assert EqualizeChannels(per_channel=False) in found
-    assert BalanceActivations(bits=4, per_channel=False) in found
+    assert BalanceActivations(bits=4, per_channel=False, solved=True) in found
     assert len(found) == len(DEFAULT.passes)
     assert asked(per_tensor=True).applied(Recipe((RoundWeights(),))).passes == (RoundWeights(per_channel=False),)
 
@@ -56,8 +56,8 @@ def test_what_weights_will_be_like_is_told_to_the_passes_that_weigh_activations_
 def test_what_activations_will_be_like_is_told_too() -> None:
     assert applied(PlanIntegers, activation_bits=4) == PlanIntegers(activation_bits=4)
     found = asked(activation_bits={"default": 5, "first": 8}).applied(DEFAULT).passes
-    assert BalanceActivations(activation_bits=5) in found
-    assert BalanceActivations() in asked(activation_bits={"first": 8}).applied(DEFAULT).passes
+    assert BalanceActivations(activation_bits=5, solved=True) in found
+    assert BalanceActivations(solved=True) in asked(activation_bits={"first": 8}).applied(DEFAULT).passes
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_what_activations_will_be_like_is_told_too() -> None:
 def test_bits_by_layer_reach_the_recipe_and_what_most_have_the_others(bits: dict[str, float], told: int | None) -> None:
     found = asked(weight_bits=bits).applied(DEFAULT)
     assert RoundWeights(dict(bits), solver="coordinate_descent") in found.passes
-    assert BalanceActivations(bits=told) in found.passes  # type: ignore[arg-type]
+    assert BalanceActivations(bits=told, solved=True) in found.passes  # type: ignore[arg-type]
     assert load_recipe({"passes": found.written()}) == found
 
 
@@ -130,3 +130,8 @@ def test_blocks_and_packing_are_checked() -> None:
     with pytest.raises(RecipeError, match=r"--pack.*sometimes"):
         Options(pack="sometimes").applied(recipe)
     assert InsertQdq("never") in Options(pack="never").applied(recipe).passes
+
+
+@pytest.mark.parametrize(("solver", "solved"), [("nearest", False), ("gptq", True)])
+def test_whether_weights_will_be_solved_is_told_too(solver: str, solved: bool) -> None:
+    assert BalanceActivations(solved=solved) in asked(solver=solver).applied(DEFAULT).passes

@@ -17,6 +17,7 @@ from onnxq.calibrators.mse import Mse
 from onnxq.channels import activation, input_channels, scale_input_channels
 from onnxq.errors import Declined
 from onnxq.graph import HEAVY_OPS, VIEWS, Names, layout, producer
+from onnxq.lean import Lean
 from onnxq.rewriting import attempt, concluded
 from onnxq.scheme import ActivationSchemes, Range, Scheme
 from onnxq.watching import Values, watch
@@ -71,7 +72,7 @@ def _middles(workspace: Workspace, tensors: set[str]) -> Mapping[str, float]:
     if not tensors:
         return {}
     seen = watch(
-        workspace.lean(),
+        _up_to(workspace, tensors),
         {name: Values(name) for name in sorted(tensors)},
         workspace.samples.take(SAMPLES),
         batch=workspace.batch,
@@ -83,6 +84,14 @@ def _middles(workspace: Workspace, tensors: set[str]) -> Mapping[str, float]:
             if float(then.high - then.low) / 2 < LESS * _reach(now):
                 found[name] = float(then.high + then.low) / 2
     return found
+
+
+def _up_to(workspace: Workspace, tensors: set[str]) -> Lean:
+    """The model without what is computed of the tensors: onnxruntime would compute it, wanted or not."""
+    graph = workspace.graph.copy()
+    known = graph.tensors()
+    graph.outputs = [known[name] for name in sorted(tensors)]
+    return Lean.export(graph.cleanup(), workspace.source)
 
 
 def _reach(found: Range) -> float:

@@ -102,7 +102,7 @@ class Options:
             recipe = _changed(recipe, PlanIntegers, "--numbers", numbers=self.numbers)
         if self.solver is not None:
             recipe = recipe.changed(RoundWeights, solver=self.solver)
-            recipe = _told(recipe, solved=self.solver != "nearest")
+            recipe = _told(recipe, solved=RoundWeights(solver=self.solver).solves)
         if self.activation_bits is not None:
             given = dict(self.activation_bits) if isinstance(self.activation_bits, Mapping) else self.activation_bits
             usual = activation_widths(given).default

@@ -34,8 +34,8 @@ from onnxq.scheme import Steps
 from onnxq.workspace import TOLERANCE, Workspace
 
 FREE_DB = 1.0  # where a norm takes the factor, or a Mul on an input of the model, which joins its quantizer
-SOLVED = 0.1  # of the error of weights, in power, is what solvers leave of rounding to nearest with 8 bits
 LAYER_DB = 3.0  # where layers take it: what they gain less is lost among the errors of their many neighbours
+SOLVED = 0.1  # of the error of weights, in power, is what solvers leave of rounding to nearest with 8 bits
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class BalanceActivations:
         def error(factor: Vector) -> Vector:
             return np.asarray(np.sum([measure(factor[reading.channels]) for reading, measure in errors], axis=0))
 
-        reaches = {name: channels.reach for name, channels in seen.items()}
+        reaches = {reading.tensor: seen[reading.tensor].reach for reading in group.readings}
         factor, gained = choose(group, reaches, error, self._least(group), FREE_DB)
         if gained > 0 and group.region is None:
             return turned(factor, gained, seen[group.readings[0].tensor], error, FREE_DB)

@@ -1,6 +1,6 @@
 """What a user asks for takes the place of what the recipe says."""
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -63,10 +63,12 @@ def test_what_activations_will_be_like_is_told_too() -> None:
 @pytest.mark.parametrize(
     ("bits", "told"), [({"default": 4, "first": 8}, 4), ({"budget": 4.4}, 4), ({"first": 8}, None)]
 )
-def test_bits_by_layer_reach_the_recipe_and_what_most_have_the_others(bits: dict[str, float], told: int | None) -> None:
+def test_bits_by_layer_reach_the_recipe_and_what_most_have_the_others(
+    bits: dict[str, float], told: Literal[4] | None
+) -> None:
     found = asked(weight_bits=bits).applied(DEFAULT)
     assert RoundWeights(dict(bits), solver="coordinate_descent") in found.passes
-    assert BalanceActivations(bits=told, solved=True) in found.passes  # type: ignore[arg-type]
+    assert BalanceActivations(bits=told, solved=True) in found.passes
     assert load_recipe({"passes": found.written()}) == found
 
 

@@ -21,6 +21,7 @@ class Session:
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.intra_op_num_threads = threads or 0
+        options.enable_mem_pattern = False  # it takes fresh memory for a whole run, which costs more than it saves
         # Threads that wait for the next run by spinning would slow down what is done between two runs.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self._lean = lean = model if isinstance(model, Lean) else Lean.of(model)  # kept: kernels read its weights

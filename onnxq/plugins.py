@@ -9,8 +9,10 @@ it is asked for: what a recipe means must not depend on what else is installed.
 """
 
 import importlib
+import sys
 from collections.abc import Callable, Collection
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Literal, TypeVar
 
 from onnxq.errors import RecipeError
@@ -28,7 +30,7 @@ GROUPS: dict[Kind, str] = {
 
 def offered(kind: Kind) -> tuple[str, ...]:
     """The names that packages offer."""
-    return tuple(sorted({entry.name for entry in entry_points(group=GROUPS[kind])}))
+    return tuple(sorted({entry.name for entry in _entries(kind, tuple(sys.path))}))
 
 
 def load(kind: Kind, name: str, own: Collection[str], check: Callable[[str, object], T]) -> T | None:
@@ -37,7 +39,7 @@ def load(kind: Kind, name: str, own: Collection[str], check: Callable[[str, obje
     Raises RecipeError that names the package: for a name that is one of onnxq's ``own`` or that two packages offer,
     for what cannot be imported, and for whatever ``check`` raises.
     """
-    found = list(entry_points(group=GROUPS[kind], name=name))
+    found = [entry for entry in _entries(kind, tuple(sys.path)) if entry.name == name]
     if not found:
         return None
     packages = " and ".join(sorted({_package(entry) for entry in found}))
@@ -73,6 +75,12 @@ def imported(kind: Kind, name: str, check: Callable[[str, object], T]) -> T | No
         return check(name, found)
     except TypeError as error:
         raise RecipeError(f"{name!r} {str(error).removeprefix('it ')}.") from error
+
+
+@cache
+def _entries(kind: Kind, path: tuple[str, ...]) -> EntryPoints:
+    """Of all packages on the ``path``: reading their metadata takes milliseconds, and every pass of a recipe asks."""
+    return entry_points(group=GROUPS[kind])
 
 
 def _package(entry: EntryPoint) -> str:

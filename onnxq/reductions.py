@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from onnxq.lean import Lean
 from onnxq.normalise import opset
-from onnxq.thinning import Reduced, every_nth, is_image, lattice
+from onnxq.thinning import ROW, Reduced, every_nth, is_image, lattice
 
 LEAST = 2**12  # numbers of a sample: of a smaller tensor all are taken out, which costs less than three more nodes
 MAKERS = ("Div", "Sqrt", "Log", "Pow", "Mod", "Asin", "Acos", "Acosh", "Atanh", "Reciprocal")  # of NaN from numbers
@@ -46,6 +46,11 @@ class Outputs:
     def bytes(self) -> int:
         """Of a row of the tensor itself."""
         return 4 * math.prod(self.shape)
+
+    @property
+    def outside(self) -> int:
+        """Of what is made of a row, at most."""
+        return 4 * min(math.prod(self.shape), ROW) * len(self.parts)
 
     def of(self, seen: Mapping[str, Any]) -> Reduced:
         rows = {field: seen[part.output].reshape(len(seen[part.output]), -1) for field, part in self.parts.items()}
@@ -118,6 +123,16 @@ def _first(value: onnx.ValueInfoProto) -> int | str | None:
     return next((size.dim_value or size.dim_param or None for size in sizes), None)
 
 
+def row_bytes(graph: onnx.GraphProto, tensors: Iterable[str]) -> int | None:
+    """Of float32 tensors together, a sample; None where the shape of one is not known, or what a row of it is of."""
+    shapes, rows, total = _shapes(graph), _one_row_a_sample(graph), 0
+    for tensor in tensors:
+        if tensor not in shapes or tensor not in rows:
+            return None
+        total += 4 * math.prod(shapes[tensor])
+    return total
+
+
 def makes_nan(lean: Lean) -> bool:
     """Whether some operator may make NaN from numbers that are not huge, or a constant brings it."""
     graph = lean.model.graph
@@ -167,7 +182,7 @@ def unused_prefix(graph: onnx.GraphProto) -> str:
 def _shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
     """Of float32 tensors behind their first axis, where every size is known."""
     found = {}
-    for value in (*graph.value_info, *graph.output):
+    for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
         sizes = tuple(dim.dim_value for dim in kind.shape.dim[1:])
         if kind.elem_type == onnx.TensorProto.FLOAT and sizes and all(size > 0 for size in sizes):

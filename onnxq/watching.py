@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 import onnx
 
+from onnxq.at_once import cores, in_order
 from onnxq.channel_weights import ChannelWeights
 from onnxq.execute import Session, real_samples, return_from
+from onnxq.inputs import batch_axis
 from onnxq.lean import Lean
-from onnxq.reductions import HUGE, Outputs, every, makes_nan, reduce
+from onnxq.reductions import HUGE, Outputs, every, makes_nan, reduce, row_bytes
 from onnxq.samples import Batch, Samples
 from onnxq.seen import Seen, joined
 from onnxq.statistics import Count, TensorStatistics
@@ -24,8 +26,9 @@ if TYPE_CHECKING:
 
 BATCH_BYTES = 16 * 2**20  # of watched tensors at a time: enough to be fast, little enough to forget
 LARGEST_BATCH = 32
-WAITING = 4 * 2**20  # bytes of what was taken out of the model, which are looked at together
-THREADS = 1  # of a session on a cluster: some sums depend on their number, and workers need not have as many
+WAITING = 8 * 2**20  # bytes of what was taken out of the model, which are looked at together
+AT_ONCE_BYTES = 2**28  # of what batches take that run at the same time
+INSIDE = 4  # of tensors that are reduced inside the graph, one in so many is there at the same time
 
 
 class Mergeable(Protocol):
@@ -132,8 +135,8 @@ class Run(Generic[Key]):
         total, rest = ({}, self.samples)
         if begun is not None:
             total, rest = dict(begun.total), self.samples.part(begun.done, sys.maxsize)
-        watching = Watching(self.lean, watchers, None if self.cluster is None else THREADS)
-        size, done = self.batch or watching.batch(rest), 0
+        watching, done = Watching(self.lean, watchers), 0
+        pace = watching.pace(rest, self.batch)
 
         def stepped(count: int) -> None:
             nonlocal done
@@ -141,11 +144,13 @@ class Run(Generic[Key]):
             self.step(done)
 
         if self.cluster is None:
-            shards = (watching.shard(batches, stepped) for batches in rest.shards(size))
+            if pace.at_once == 1 < cores():
+                watching.with_all_cores()
+            shards = (watching.shard(batches, pace.at_once, stepped) for batches in rest.shards(pace.batch))
             return folded(shards, total, lambda: self.keep(done, total))
         from onnxq.cluster.coordinator import spread
 
-        with closing(spread(self.cluster, watching, rest, size, step=stepped, tell=self.tell)) as spread_out:
+        with closing(spread(self.cluster, watching, rest, pace.batch, step=stepped, tell=self.tell)) as spread_out:
             return folded(spread_out, total, lambda: self.keep(done, total))  # closed at an error too
 
 
@@ -154,49 +159,73 @@ def _looking(watchers: Mapping[Key, Watcher[Any]]) -> dict[Key, Watcher[Any]]:
     return {key: replace(one, nan=True) if isinstance(one, Values) else one for key, one in watchers.items()}
 
 
-class Watching(Generic[Key]):
-    """A model that runs, and what is to be kept of its tensors: it watches one shard after another."""
+@dataclass(frozen=True)
+class Pace:
+    """How many samples are in a batch, and how many batches run at the same time."""
 
-    def __init__(self, lean: Lean, watchers: Mapping[Key, Watcher[Any]], threads: int | None = None) -> None:
+    batch: int
+    at_once: int
+
+
+class Watching(Generic[Key]):
+    """A model that runs, and what is to be kept of its tensors: it watches one shard after another.
+
+    A run has one thread, since some sums depend on the number of threads; so several batches run at once, each on a
+    core of its own, which is faster too. Only where samples are so large that two have no room, one has all cores.
+    """
+
+    def __init__(self, lean: Lean, watchers: Mapping[Key, Watcher[Any]]) -> None:
         self.lean, self.watchers = lean, watchers
         watched, self._reduced = _reduced(lean.model, watchers)
         whole = {watcher.tensor for key, watcher in watchers.items() if key not in self._reduced}
         self._names = sorted({*whole, *every(self._reduced.values())})
         return_from(watched, self._names)
-        self._session = Session(Lean(watched, lean.weights), threads=threads)
-        # Inputs are the caller's arrays, which may hold other numbers when the next batch is read.
-        given = {value.name for value in lean.model.graph.input}
-        self._later = {key for key, one in watchers.items() if isinstance(one, Values) and one.tensor not in given}
-        waiting = {watchers[key].tensor for key in self._later - self._reduced.keys()}
-        self._waiting = sorted({*waiting, *every(self._reduced.values())})
+        self._watched = Lean(watched, lean.weights)
+        self._session = Session(self._watched, threads=1)
+        self._threads = ThreadPoolExecutor(cores() + 1)  # it starts those that it needs
+        values = {key: watcher.tensor for key, watcher in watchers.items() if isinstance(watcher, Values)}
+        whole = {tensor for key, tensor in values.items() if key not in self._reduced}
+        self._of_values = sorted({*whole, *every(self._reduced.values())})
 
-    def batch(self, samples: Samples) -> int:
-        """The largest whose watched tensors weigh little. It goes by sizes, not by the clock, so that it is the same
-        every time and everywhere; larger ones take onnxruntime several times the memory, and hardly less time."""
-        seen = self._seen(next(iter(samples.batches(1))))
-        weight = seen.nbytes + sum(made.bytes for made in self._reduced.values())
-        return max(1, min(LARGEST_BATCH, BATCH_BYTES // (weight or 1)))
+    def pace(self, samples: Samples, batch: int | None = None) -> Pace:
+        """The largest batch whose watched tensors weigh little, unless it is given, and as many of them at once as
+        there are cores and there is room for. A batch goes by sizes, not by the clock or the cores, so that it is the
+        same every time and everywhere; larger ones take several times the memory, and hardly less time."""
+        outside, inside = self._outside(samples), sum(made.bytes for made in self._reduced.values())
+        batch = batch or max(1, min(LARGEST_BATCH, BATCH_BYTES // (outside + inside or 1)))
+        batch = batch_axis(samples.inputs).fixed or batch
+        room = AT_ONCE_BYTES // (batch * (outside + inside // INSIDE) or 1)
+        return Pace(batch, max(1, min(cores(), room)))
 
-    def shard(self, batches: Iterable[Batch], step: Callable[[int], None] = lambda done: None) -> dict[Key, Any]:
+    def _outside(self, samples: Samples) -> int:
+        """Bytes that leave the model with a sample: by their shapes, where these are known, else one is run."""
+        whole = [watcher.tensor for key, watcher in self.watchers.items() if key not in self._reduced]
+        known = row_bytes(self.lean.model.graph, whole)
+        if known is None:
+            return self._seen(next(iter(samples.batches(1)))).nbytes
+        return known + sum(made.outside for made in self._reduced.values())
+
+    def with_all_cores(self) -> None:
+        """Every run has all of them."""
+        self._session = Session(self._watched)
+
+    def shard(
+        self, batches: Iterable[Batch], at_once: int = 1, step: Callable[[int], None] = lambda done: None
+    ) -> dict[Key, Any]:
         """What is kept of one shard."""
         found = {key: watcher.begin() for key, watcher in self.watchers.items()}
-        later = {key: one for key, one in found.items() if key in self._later}
-        now = {key: one for key, one in found.items() if key not in later}
-        with ThreadPoolExecutor(1) as beside:  # the next batches run while these are looked at, in their order
-            looking: Future[None] | None = None
-            waiting: list[Seen] = []
-            for part in batches:
-                seen = self._seen(part)
-                self._show([seen], now)
-                waiting.append(seen.only(self._waiting))
-                if sum(one.nbytes for one in waiting) > WAITING:
-                    if looking is not None:
-                        looking.result()
-                    looking, waiting = beside.submit(self._show, joined(waiting), later), []
-                step(part.start + part.count)
-            if looking is not None:
-                looking.result()
-        self._show(joined(waiting), later)
+        looking: Future[None] | None = None  # the next batches run while some are looked at, in their order
+        waiting: list[Seen] = []
+        for stop, seen in in_order(self._run, map(_own, batches), at_once, self._threads):
+            waiting.append(seen)
+            if sum(one.nbytes for one in waiting) > WAITING:
+                if looking is not None:
+                    looking.result()
+                looking, waiting = self._threads.submit(self._show, waiting, found), []
+            step(stop)
+        if looking is not None:
+            looking.result()
+        self._show(waiting, found)
         return {key: accumulator.kept() for key, accumulator in found.items()}
 
     def digest(self, part: Batch) -> str:
@@ -206,17 +235,25 @@ class Watching(Generic[Key]):
             found.update(np.ascontiguousarray(array).tobytes())
         return found.hexdigest()
 
+    def _run(self, part: Batch) -> tuple[int, Seen]:
+        return part.start + part.count, self._seen(part)
+
     def _seen(self, part: Batch) -> Seen:
         made = {**part.feeds, **self._session.run(part.feeds)}
         arrays = {name: real_samples(made[name], part).astype(np.float32, copy=False) for name in self._names}
         return Seen(arrays, part.count)
 
-    def _show(self, seen: Sequence[Seen], accumulators: Mapping[Key, Accumulator[Any]]) -> None:
-        for one in seen:
-            for key, accumulator in accumulators.items():
-                made = self._reduced.get(key)
-                tensor = self.watchers[key].tensor
-                accumulator.add(one.arrays[tensor] if made is None else made.of(one.arrays), one.samples)
+    def _show(self, waiting: Sequence[Seen], accumulators: Mapping[Key, Accumulator[Any]]) -> None:
+        together = joined([one.only(self._of_values) for one in waiting])
+        for key, accumulator in accumulators.items():
+            watcher, made = self.watchers[key], self._reduced.get(key)
+            for one in together if isinstance(watcher, Values) else waiting:
+                accumulator.add(one.arrays[watcher.tensor] if made is None else made.of(one.arrays), one.samples)
+
+
+def _own(part: Batch) -> Batch:
+    """The arrays are the caller's, and may hold other numbers when the next batch is read."""
+    return replace(part, feeds={name: array.copy() for name, array in part.feeds.items()})
 
 
 def _reduced(

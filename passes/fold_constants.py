@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import onnx_graphsurgeon as gs
@@ -45,9 +46,13 @@ def folded(graph: gs.Graph) -> bool:
     """Whether there was something to fold."""
     before = len(graph.nodes)
     _look_at_what_is_folded(graph)
+    # Bodies of If and Loop are left alone: graphsurgeon runs them under an IR version of its own choice.
+    fold = partial(graph.fold_constants, size_threshold=LARGEST, recurse_subgraphs=False)
     with hushed(), renamed(graph):
-        # Bodies of If and Loop are left alone: graphsurgeon runs them under an IR version of its own choice.
-        graph.fold_constants(size_threshold=LARGEST, recurse_subgraphs=False, partitioning="basic")
+        try:
+            fold(partitioning=None, error_ok=False)  # all in one session
+        except Exception:  # onnxruntime's errors have no common base; one by one, the others are folded all the same
+            fold(partitioning="basic")
     tidy(graph)
     return len(graph.nodes) < before
 

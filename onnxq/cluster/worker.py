@@ -17,7 +17,7 @@ from onnxq.cluster.parcel import packed, unpacked
 from onnxq.errors import DataError
 from onnxq.lean import Lean
 from onnxq.samples import Batch, Samples
-from onnxq.watching import THREADS, Watcher, Watching
+from onnxq.watching import Watcher, Watching
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Station(WorkerPlugin):  # type: ignore[misc]  # it is not typed
         for file in job.files:
             check(file, self._address)
         model = onnx.load_model_from_string(job.model)
-        self._watching, self._batch = Watching(Lean.of(model), job.watchers, THREADS), job.batch
+        self._watching, self._batch = Watching(Lean.of(model), job.watchers), job.batch
         self._exact = self._watching.digest(job.example) == job.digest
         self._ready = True
 

@@ -19,6 +19,7 @@ Integers = NDArray[np.integer]
 
 FLOAT8 = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.FLOAT8E4M3FN)
 LARGEST_FLOAT8 = 448
+SHIFTED_BITS = 6  # around any zero point they fit in 7 bits, which kernels take that saturate beyond
 SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 
@@ -75,6 +76,12 @@ class Scheme:
         """The lowest integer a solver may choose: of a symmetric grid of fewer than 8 bits also the one left unused,
         which no engine minds, and which is one more of as few as 15, or of 3."""
         return self.lowest - int(self.even and self.symmetric and self.signed and self.bits < 8)
+
+    @property
+    def shifted(self) -> bool:
+        """Whether its integers less their zero points are what is stored: those of few bits are INT8 around zero then,
+        which every INT8 kernel takes, and a channel has its 16 of 4 bits where its weights lie."""
+        return self.even and self.signed and not self.symmetric and self.bits <= SHIFTED_BITS
 
     @property
     def highest(self) -> int:

@@ -6,6 +6,9 @@ its integers are packed in the file.
 | EIGHT | ``DequantizeLinear(int8)`` | integers, or float |
 | DIRECT | ``DequantizeLinear(int4)`` | float; engines have kernels for MatMul and Gemm that read packed weights |
 | CAST | ``DequantizeLinear(Cast(int4))`` | integers, or float: engines compute a Cast of a constant when they load it |
+
+Of a shifted grid (see ``Scheme.shifted``) the zero points are taken away from the integers: before they are stored in 8
+bits, or by a Sub of constants behind the Cast, which engines compute when they load it, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Literal
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.backends.backend import Backend
@@ -20,7 +24,8 @@ from onnxq.errors import Declined
 from onnxq.graph import layout
 from onnxq.packing import packed_type, type_name
 from onnxq.plan import Plan, Weight
-from onnxq.scheme import Scheme
+from onnxq.scheme import Integers, QParams, Scheme
+from onnxq.workspace import RoundedWeight
 
 SMALLEST = 1024  # values; what packing fewer saves, the Cast takes
 Pack = Literal["auto", "always", "never"]
@@ -40,6 +45,22 @@ class Written:
     form: Form
     packed: int | None = None
     reason: str = ""
+
+
+def in_8_bits(rounded: RoundedWeight) -> tuple[Integers, Integers]:
+    """The integers and zero points of a weight in 8 bits: those of a shifted grid are taken around zero."""
+    params, integers = rounded.params, rounded.integers
+    if not params.scheme.shifted:
+        return integers, params.zero_point
+    return integers - shift(params, integers.ndim), np.zeros_like(params.zero_point)
+
+
+def shift(params: QParams, rank: int) -> Integers:
+    """The zero points, as they are taken from integers of that rank."""
+    shape = [1] * rank
+    if params.zero_point.ndim and params.scheme.axis is not None:
+        shape[params.scheme.axis] = -1
+    return params.zero_point.reshape(shape)
 
 
 def is_product(node: gs.Node) -> bool:
@@ -125,4 +146,6 @@ def packed_form(scheme: Scheme, integer: bool, backend: Backend) -> Written:
     packed = packed_type(scheme, 4)
     if packed is None:
         return Written(Form.EIGHT)
+    if scheme.shifted and not backend.low_bits.casts:
+        return Written(Form.EIGHT, reason=f"{backend.title} takes packed weights around zero only")
     return Written(Form.CAST if integer and backend.low_bits.casts else Form.DIRECT, packed)

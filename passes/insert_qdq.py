@@ -11,7 +11,7 @@ Weights of up to 4 bits are packed where the engine computes with them as it wou
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +27,7 @@ from onnxq.normalise import raise_opset
 from onnxq.packing import OPSETS, PACKED, packed_constant, type_name
 from onnxq.plan import Activation, Weight
 from onnxq.scheme import QParams, Steps, dequantize
-from onnxq.weight_forms import Form, Pack, Written, packed_form, written_form
+from onnxq.weight_forms import Form, Pack, Written, in_8_bits, packed_form, shift, written_form
 from onnxq.workspace import RoundedWeight, Workspace
 
 WIDE_OPSET = 21
@@ -180,31 +180,35 @@ def dequantized_weight(
     params = rounded.params
     if params.scheme.steps is Steps.LOGARITHMIC:
         return gs.Constant(names.fresh(f"{tensor}/rounded"), dequantize(rounded.integers, params))
-    stored: gs.Tensor = gs.Constant(names.fresh(f"{tensor}/quantized"), rounded.integers)
+    integers, zero_point = in_8_bits(rounded)
+    held: gs.Tensor = gs.Constant(names.fresh(f"{tensor}/quantized"), integers)
     if written.packed is not None:
-        stored = packed_constant(stored.name, rounded.integers, written.packed)
+        held = packed_constant(held.name, rounded.integers, written.packed)
     if written.form is Form.CAST:
-        stored = _cast(graph, names, tensor, stored, params)
+        held = _cast(graph, names, tensor, held, params)
     result = gs.Variable(names.fresh(f"{tensor}/dequantized"), np.float32, rounded.integers.shape)
     attrs = {} if params.scheme.axis is None else {"axis": params.scheme.axis}
     attrs |= {"block_size": params.scheme.block} if params.scheme.block else {}
     name = names.fresh(f"{tensor}/DequantizeLinear")
-    scale, zero = _constants(names, tensor, params)
+    scale, zero = _constants(names, tensor, replace(params, zero_point=zero_point))
     if written.form is Form.DIRECT and written.packed is not None:
         zero = packed_constant(zero.name, params.zero_point, written.packed)
-    graph.nodes.append(
-        gs.Node("DequantizeLinear", name, attrs, [stored, scale, zero], [result], _domain(graph, params))
-    )
+    graph.nodes.append(gs.Node("DequantizeLinear", name, attrs, [held, scale, zero], [result], _domain(graph, params)))
     return result
 
 
-def _cast(graph: gs.Graph, names: Names, tensor: str, stored: gs.Tensor, params: QParams) -> gs.Tensor:
-    """The packed integers, in 8 bits."""
+def _cast(graph: gs.Graph, names: Names, tensor: str, packed: gs.Tensor, params: QParams) -> gs.Tensor:
+    """The packed integers, in 8 bits; those of a shifted grid around zero."""
     dtype = params.scheme.dtype
-    wide = gs.Variable(names.fresh(f"{tensor}/unpacked"), dtype, stored.shape)
+    wide = gs.Variable(names.fresh(f"{tensor}/unpacked"), dtype, packed.shape)
     to = {"to": onnx.helper.np_dtype_to_tensor_dtype(dtype)}
-    graph.nodes.append(gs.Node("Cast", names.fresh(f"{tensor}/Cast"), to, [stored], [wide]))
-    return wide
+    graph.nodes.append(gs.Node("Cast", names.fresh(f"{tensor}/Cast"), to, [packed], [wide]))
+    if not params.scheme.shifted:
+        return wide
+    around = gs.Variable(names.fresh(f"{tensor}/around_zero"), dtype, packed.shape)
+    shifts = gs.Constant(names.fresh(f"{tensor}/shift"), shift(params, len(packed.shape)))
+    graph.nodes.append(gs.Node("Sub", names.fresh(f"{tensor}/Sub"), inputs=[wide, shifts], outputs=[around]))
+    return around
 
 
 def _constants(names: Names, name: str, params: QParams) -> list[gs.Constant]:

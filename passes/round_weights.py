@@ -17,7 +17,7 @@ from onnxq.choices import Choice, named
 from onnxq.errors import RecipeError
 from onnxq.plan import Weight
 from onnxq.scheme import same_grid
-from onnxq.solving import CoordinateDescent, Gptq, Mse, Nearest, Solver, chosen
+from onnxq.solving import BitSplit, CoordinateDescent, Gptq, Mse, Nearest, Solver, chosen
 from onnxq.solving.allocation import bits_of
 from onnxq.solving.budget import require_highs
 from onnxq.solving.effects import Known
@@ -66,7 +66,9 @@ class RoundWeights:
         return not isinstance(self.chosen, Nearest)
 
     def __call__(self, workspace: Workspace) -> bool:
-        solver, starts = self.chosen, Starts(workspace, self.per_channel, self.block_size)
+        solver = self.chosen
+        # Bit-split is as published: of ternary planes, which are even.
+        starts = Starts(workspace, self.per_channel, self.block_size, shifted=not isinstance(solver, BitSplit))
         widths = bits_of(workspace, Widths.of(self.bits), partial(_tried, starts, solver))
         begun = {weight: starts(weight, width.bits) for weight, width in widths.items()}
         for weight, start in begun.items():

@@ -86,6 +86,7 @@ class LowBits:
     ``types``: ONNX's names of those it knows;
     ``casts``: it computes a Cast of them to 8 bits when it loads the model, so that layers whose file is packed still
     run in integers, and constants of layers in float still become floats once;
+    ``shifts``: its INT8 kernels take weights of few bits less a zero point for each channel (``Scheme.shifted``);
     ``grid``: of the weight of a MatMul or Gemm that computes in float and reads them packed, but for bits and axis;
     ``channels``: it reads those packed with a scale for every output channel, too;
     ``blocks``: how many rows of such a weight may share a scale, at the bits that may have blocks;
@@ -95,6 +96,7 @@ class LowBits:
 
     types: frozenset[str] = frozenset()
     casts: bool = False
+    shifts: bool = False
     grid: Scheme = _I8
     channels: bool = True
     blocks: Mapping[int, tuple[int, ...]] = field(default_factory=dict)

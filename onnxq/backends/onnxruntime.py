@@ -214,6 +214,7 @@ BACKEND = Backend(
     low_bits=LowBits(
         frozenset({"INT4", "UINT4", "INT2", "UINT2"}),
         casts=True,
+        shifts=True,
         grid=Scheme(signed=False, symmetric=False),
         blocks=dict.fromkeys((2, 4, 8), (16, 32, 64, 128, 256)),
         ragged=True,

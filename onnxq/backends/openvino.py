@@ -217,6 +217,7 @@ BACKEND = Backend(
     low_bits=LowBits(
         frozenset({"INT4", "UINT4"}),
         casts=True,
+        shifts=True,
         grid=Scheme(signed=False, symmetric=False),
         blocks=dict.fromkeys((4, 8), (16, 32, 64, 128, 256)),
     ),

@@ -194,7 +194,7 @@ BACKEND = Backend(
     opens_shapes=False,
     float8=True,
     # It unpacks 4 bits at every run where the activation is INT8, and runs 4 bits with a scale a channel in float.
-    low_bits=LowBits(frozenset({"INT4"}), channels=False, blocks={4: (16, 32, 64, 128)}, several=True),
+    low_bits=LowBits(frozenset({"INT4"}), shifts=True, channels=False, blocks={4: (16, 32, 64, 128)}, several=True),
     stores={"Gather": (0,)},
     refuses=dict.fromkeys(
         RECURRENT_OPS,

@@ -15,6 +15,7 @@ from onnxq.inputs import Array
 from onnxq.normalise import opset
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+DEPTH = 16  # nodes between a constant and its DequantizeLinear
 # An operator that moves numbers about, and so may stand between a weight and the layer that reads it.
 MOVES = frozenset({"Identity", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Expand", "Dropout"})
 # An operator all of whose inputs are data.
@@ -218,9 +219,26 @@ def _pair(
         spelled,
         axis,
         block,
-        source in constants,
+        _is_constant(source, producers, constants),
         clipped,
     )
+
+
+def _is_constant(
+    tensor: str, producers: Mapping[str, onnx.NodeProto], constants: Mapping[str, onnx.TensorProto]
+) -> bool:
+    """Whether no input of the model is behind it: weights of few bits are packed behind a Cast, and some a Sub."""
+    pending, seen = [tensor], set[str]()
+    while pending:
+        name = pending.pop()
+        if name in constants or name in seen:
+            continue
+        node = producers.get(name)
+        if node is None or not node.input or len(seen) > DEPTH:
+            return False
+        seen.add(name)
+        pending += filter(None, node.input)
+    return True
 
 
 def _dtype(node: onnx.NodeProto, quantizer: onnx.NodeProto | None, constants: Mapping[str, onnx.TensorProto]) -> str:

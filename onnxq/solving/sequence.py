@@ -25,6 +25,7 @@ from onnxq.solving.prefix import Prefix, Reading
 from onnxq.solving.problem import Problem, Solution, Solver
 from onnxq.solving.solved_layer import STAGE
 from onnxq.solving.target import target
+from onnxq.weight_forms import in_8_bits
 from onnxq.weight_matrix import weight_matrix
 from onnxq.workspace import RoundedWeight, Workspace
 
@@ -110,8 +111,8 @@ def solve_in_order(
                 entry = _solved(node, weights[weight], floors[weight], halves, solver)
             found.append(Solved(weight, node.op, *entry, seconds=time.perf_counter() - start))
             integers, scale, zero = stored[reads[name].input[1 - activation(node)]]
-            params = entry[0].params
-            prefix.replace({integers: entry[0].integers, scale: params.scale, zero: params.zero_point})
+            numbers, zero_point = in_8_bits(entry[0])
+            prefix.replace({integers: numbers, scale: entry[0].params.scale, zero: zero_point})
     return found
 
 

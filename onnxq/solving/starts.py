@@ -11,7 +11,7 @@ from onnxq.errors import RecipeError
 from onnxq.graph import every_node, every_tensor, has_bias, held, is_constant
 from onnxq.outside import outsiders
 from onnxq.plan import Weight
-from onnxq.scheme import Range, Scheme, Steps, quantize
+from onnxq.scheme import SHIFTED_BITS, Range, Scheme, Steps, quantize
 from onnxq.scratch import spilled
 from onnxq.weight_forms import in_blocks
 from onnxq.workspace import RoundedWeight, Workspace
@@ -32,10 +32,14 @@ class Start:
 
 class Starts:
     """For the weights of one workspace; ``per_channel``: where the backend has that, or one scale per weight;
-    ``block_size``: one for so many rows of a weight, where a layer takes that."""
+    ``block_size``: one for so many rows of a weight, where a layer takes that; ``shifted``: integers of few bits lie
+    where the weights of their channel do, where layers in integers take that."""
 
-    def __init__(self, workspace: Workspace, per_channel: bool, block_size: int | None = None) -> None:
+    def __init__(
+        self, workspace: Workspace, per_channel: bool, block_size: int | None = None, shifted: bool = True
+    ) -> None:
         self._workspace, self._per_channel, self._block_size = workspace, per_channel, block_size
+        self._shifted = shifted and workspace.backend.low_bits.shifts
         self._tensors = every_tensor(workspace.graph)
         self.nodes = {node.name: node for node in every_node(workspace.graph)}
         self._large = bool(outsiders(workspace.source))
@@ -43,7 +47,7 @@ class Starts:
     def __call__(self, weight: Weight, bits: int) -> Start:
         """Raises RecipeError for bits that the grid cannot have."""
         values = np.asarray(held(self._tensors[weight.tensor]), np.float32)
-        scheme, reason = self._in_blocks(self._scheme(weight.scheme, bits), weight)
+        scheme, reason = self._in_blocks(self._scheme(weight, bits), weight)
         found, floor = reach(values, scheme), _bias_floor(weight, self.nodes, self._workspace)
         wide = _widened(found, scheme, floor)
         params = best_grid(values, scheme, wide)
@@ -54,11 +58,15 @@ class Starts:
         """The same, in a file where the model is too large for memory, and its integers are a quarter of it."""
         return replace(rounded, integers=spilled(rounded.integers)) if self._large else rounded
 
-    def _scheme(self, wanted: Scheme, bits: int) -> Scheme:
+    def _scheme(self, weight: Weight, bits: int) -> Scheme:
+        wanted = weight.scheme
         if not wanted.even and bits != wanted.bits:
             kind = "a grid of floats" if wanted.steps is Steps.FLOAT8 else "a logarithmic grid"
             raise RecipeError(f"bits: {bits}; {kind} has {wanted.bits} (--weight-bits).")
-        return replace(wanted, bits=bits, axis=wanted.axis if self._per_channel else None)
+        found = replace(wanted, bits=bits, axis=wanted.axis if self._per_channel else None)
+        integer = any(name in self._workspace.plan.integer for name, _ in weight.readers)
+        shifts = self._shifted and integer and wanted.signed and bits <= SHIFTED_BITS and wanted.steps is Steps.EVEN
+        return replace(found, symmetric=False) if shifts else found
 
     def _in_blocks(self, scheme: Scheme, weight: Weight) -> tuple[Scheme, str]:
         """With blocks where they are asked for, or why not."""

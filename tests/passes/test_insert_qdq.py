@@ -9,6 +9,7 @@ import pytest
 from onnxq.backends import backend_of
 from onnxq.errors import ModelError
 from onnxq.passes import Calibrate, InsertQdq, PlanIntegers, RoundWeights
+from onnxq.scheme import dequantize
 from onnxq.sqnr import sqnr_db
 from onnxq.testing import Array, changes_nothing, normal, ops, parse, run, workspace
 from onnxq.weight_forms import Pack
@@ -163,10 +164,8 @@ def test_weights_stay_in_8_bits_where_the_engine_would_compute_in_float_and_say_
     (declined,) = [entry for entry in space.ledger.of("declined") if entry.stage == "insert_qdq"]
     assert "1 weight is stored in 8 bits: TensorRT has no fast kernel" in declined.reason
     assert space.graph.opset == 17
-    assert "INT4" in [
-        onnx.TensorProto.DataType.Name(tensor.data_type)
-        for tensor in packed("tensorrt", "always").model().graph.initializer
-    ]
+    (declined,) = [entry for entry in packed("tensorrt", "always").ledger.of("declined") if entry.stage == "insert_qdq"]
+    assert "TensorRT takes packed weights around zero only" in declined.reason
 
 
 def test_bodies_of_if_are_no_place_for_packed_types() -> None:
@@ -220,3 +219,24 @@ def test_blocks_of_4_bits_are_read_packed_by_engines(backend: str, op: str, solv
     assert [layer.precision for layer in reading.layers] == ["int4 weights"]
     if reading.executed:
         assert sqnr_db(run(model, x=x)["y"], engine.run({"x": x})["y"]) > 35
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+def test_integers_of_few_bits_lie_where_weights_do_and_kernels_see_zero_points_of_0(backend: str) -> None:
+    space = packed(backend, "auto")
+    graph = space.model().graph
+    held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    makers = {node.output[0]: node for node in graph.node}
+    (weight,) = space.weights.values()
+    (read,) = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.output[0].startswith("w")]
+    assert not held[read.input[2]].any() and held[read.input[2]].dtype == np.int8
+    if backend == "tensorrt":
+        integers = held[read.input[0]]
+    else:
+        subtract = makers[read.input[0]]
+        cast = makers[subtract.input[0]]
+        assert (subtract.op_type, cast.op_type) == ("Sub", "Cast")
+        integers = held[cast.input[0]].astype(np.int8) - held[subtract.input[1]]
+    assert weight.params.scheme.shifted and weight.params.zero_point.any()
+    real = integers * held[read.input[1]].reshape(-1, 1, 1, 1)
+    np.testing.assert_allclose(real, dequantize(weight.integers, weight.params), rtol=1e-6)

@@ -7,6 +7,7 @@ import typer
 
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
+from onnxq.cli.inspect import inspect
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
 from onnxq.cli.retarget import retarget
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(inspect)
 app.command()(quantize)
 app.command()(calibrate)
 app.command()(merge)

@@ -24,6 +24,7 @@ OWN = (
     "checking",
     "cluster",
     "data",
+    "inspection",
     "lifting",
     "lint",
     "planning",

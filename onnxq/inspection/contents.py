@@ -13,6 +13,7 @@ from onnxq.inspection.sample_shapes import SampleShapes
 from onnxq.lean import Lean
 from onnxq.model import is_quantized
 from onnxq.outside import byte_size
+from onnxq.packing import PACKED
 
 STANDARD = ("", "ai.onnx")
 
@@ -75,7 +76,7 @@ def contents(model: onnx.ModelProto, shapes: SampleShapes, folded: onnx.ModelPro
     work = {name: count // shapes.samples for name, count in macs_of(lean, known).items()}
     layers = [node.name for node in model.graph.node if node.op_type in HEAVY_OPS]
     held = list(_held(model.graph))
-    initializers = [Initializer(name, _kind(tensor), byte_size(tensor)) for name, tensor in held]
+    initializers = [Initializer(name, _kind(tensor), _size(tensor)) for name, tensor in held]
     return Contents(
         " ".join(filter(None, (model.producer_name, model.producer_version))),
         model.ir_version,
@@ -116,7 +117,7 @@ def _every_node(
 ) -> Iterator[tuple[dict[str, int], onnx.NodeProto]]:
     """Every node with the bytes of what the file holds for it and others, and no node before it has read."""
     within = {} if outer is None else outer
-    within.update((name, byte_size(tensor)) for name, tensor in _here(graph))
+    within.update((name, _size(tensor)) for name, tensor in _here(graph))
     for node in graph.node:
         yield within, node
         for body in _bodies(node):
@@ -153,6 +154,13 @@ def _bytes(graph: onnx.GraphProto, samples: int) -> dict[str, int]:
             size = onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize
             found[value.name] = math.prod(shapes[value.name]) * size // samples
     return found
+
+
+def _size(tensor: onnx.TensorProto) -> int:
+    """Bytes in the file, where types of fewer than 8 bits are packed."""
+    if tensor.data_type in PACKED:
+        return -(-math.prod(tensor.dims) * PACKED[tensor.data_type] // 8)
+    return byte_size(tensor)
 
 
 def _kind(tensor: onnx.TensorProto) -> str:

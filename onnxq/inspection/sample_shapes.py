@@ -10,7 +10,7 @@ from onnxq.data.random_data import random_source
 from onnxq.errors import DataError, RecipeError, unknown
 from onnxq.inputs import InputSpec, batch_axis
 
-WRITTEN = re.compile(r"(?P<name>.+):\[?(?P<sizes>\d+(,\d+)*)?\]?")
+WRITTEN = re.compile(r"(?P<name>.+):(\[\]|\[?(?P<sizes>\d+(,\d+)*)\]?)")
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def test_all_of_it() -> None:
     nodes = " ".join(f"[l{i}] {name} = MatMul(x, w{i})" for i, name in enumerate(names))
     outputs = ", ".join(f"float[N,4] {name}" for name in names)
     weights = {f"w{i}": normal(4, 4, seed=i) for i in range(15)}
-    model = parse(f"g (float[N,4] x) => ({outputs}) {{ {nodes} }}", **weights)
+    model = parse(f"g (float[N,4] x) => ({outputs}) {{ {nodes} }}", 17, **weights)
     short, whole = shown(model, "openvino"), shown(model, "openvino", everything=True)
     assert "and 11 more outputs: --all shows them" in short and "and 5 more weights: --all shows them" in short
     assert "t14  float32[N,4]" not in short and "t14  float32[N,4]" in whole

@@ -18,7 +18,7 @@ ONE, TWO = 64 * 16 * 8 * 9, 64 * 4 * 16
 @pytest.fixture(scope="module")
 def model() -> onnx.ModelProto:
     ranges = {name: abs(normal(16, seed=i)) + 0.5 for i, name in enumerate("kbms")}
-    return parse(TEXT, w=normal(16, 8, 3, 3), v=normal(4, 16, 1, 1), **ranges)
+    return parse(TEXT, 17, w=normal(16, 8, 3, 3), v=normal(4, 16, 1, 1), **ranges)
 
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt", "snpe"])

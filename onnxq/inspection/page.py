@@ -29,7 +29,7 @@ def page(found: Inspected, everything: bool = False) -> RenderableType:
     if found.plans:
         said = [("declined", Text(said)) for said in _counted(found.notes)]
         said += [("not run", Text(f"{', '.join(found.waiting)}: look at samples"))] if found.waiting else []
-        parts += [Text(""), Text("For all of them", "bold"), _lines(said)] if said else []
+        parts += [Text(""), Text("Rewrites before the plans", "bold"), _lines(said)] if said else []
     if found.weights:
         parts += [Text(""), *_weights(found.weights, everything)]
     return Group(*parts)

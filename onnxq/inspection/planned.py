@@ -1,5 +1,5 @@
 """What would become integer for a backend, and why the rest would not: the rewrites and the plan of a recipe, as far as
-they need no samples."""
+they need no samples. Nor are rewrites proven here, since nothing is run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from onnxq.samples import Samples, open_samples
 from onnxq.workspace import FloatRewrite, Pass, Workspace
 
 SAMPLED = AbsorbHighBias | BalanceActivations | CenterInputs | EqualizeChannels
-"""Rewrites that look at samples. They change values, not what can be integer."""
+"""Rewrites that look at samples. They change values, and may add a Mul, Min or Sub, not which layers can be integer."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import typer
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
 from onnxq.cli.compare import compare
+from onnxq.cli.inspect import inspect
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
 from onnxq.cli.retarget import retarget
@@ -20,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(inspect)
 app.command()(quantize)
 app.command()(calibrate)
 app.command()(merge)

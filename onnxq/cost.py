@@ -14,7 +14,11 @@ SHAPE_KEEPING = ("DequantizeLinear", "FastGelu", "Gelu", "QuantizeLinear", "Quic
 
 def macs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Multiply-accumulates by node name, for inputs of ``shapes``; nodes whose shapes cannot be told are left out."""
-    known = _shapes(model, shapes)
+    return macs_of(model, known_shapes(inferred(model, shapes)))
+
+
+def macs_of(model: onnx.ModelProto, known: Mapping[str, Shape]) -> dict[str, int]:
+    """The same, where the shapes of tensors are known already."""
     found = {}
     for node in model.graph.node:
         if node.op_type in HEAVY_OPS and all(name in known for name in (*node.input[:2], node.output[0])):
@@ -22,8 +26,9 @@ def macs(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> dict[st
     return found
 
 
-def _shapes(model: onnx.ModelProto, fixed: Mapping[str, Sequence[int]]) -> dict[str, Shape]:
-    """Every shape that is fully known once the inputs' shapes are."""
+def inferred(model: onnx.ModelProto, fixed: Mapping[str, Sequence[int]]) -> onnx.GraphProto:
+    """The graph with the types and shapes of its tensors once the inputs' shapes are ``fixed``; an empty one where
+    nothing can be inferred."""
     fixed_model = onnx.ModelProto()
     fixed_model.CopyFrom(model)
     del fixed_model.graph.value_info[:]
@@ -38,11 +43,15 @@ def _shapes(model: onnx.ModelProto, fixed: Mapping[str, Sequence[int]]) -> dict[
         if node.domain == "com.microsoft" and node.op_type in SHAPE_KEEPING:
             node.CopyFrom(onnx.helper.make_node("Identity", node.input[:1], node.output))
     try:
-        inferred = onnx.shape_inference.infer_shapes(fixed_model, data_prop=True).graph
+        return onnx.shape_inference.infer_shapes(fixed_model, data_prop=True).graph
     except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
-        return {}
-    found: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
-    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        return onnx.GraphProto()
+
+
+def known_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
+    """Every shape of which all sizes are known."""
+    found: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
             found[value.name] = tuple(dim.dim_value for dim in dims)

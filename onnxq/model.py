@@ -66,14 +66,15 @@ def load_model(source: ModelLike, *, quantized: bool = False) -> onnx.ModelProto
     return normalise(proto, where)
 
 
-def read_model(source: ModelLike) -> onnx.ModelProto:
+def read_model(source: ModelLike, *, large: bool = False) -> onnx.ModelProto:
     """The model as it is, quantized or not: complete, checked, functions inlined, a unique name on every node.
 
-    Raises ModelError as ``load_model`` does.
+    ``large``: one of over 2 GiB may leave its weights in files. Raises ModelError as ``load_model`` does.
     """
     proto, where = _read(source)
     _check_readable(proto, where)
-    _require_whole(proto, where)
+    if not large:
+        _require_whole(proto, where)
     _check_valid(proto, where)
     return named(proto)
 

@@ -25,6 +25,7 @@ OWN = (
     "cluster",
     "comparing",
     "data",
+    "inspection",
     "lifting",
     "lint",
     "planning",

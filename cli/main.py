@@ -9,6 +9,7 @@ from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
+from onnxq.cli.report import report
 from onnxq.cli.retarget import retarget
 from onnxq.errors import OnnxqError
 
@@ -24,6 +25,7 @@ app.command()(calibrate)
 app.command()(merge)
 app.command()(check)
 app.command()(retarget)
+app.command()(report)
 
 
 def _version(asked: bool) -> None:

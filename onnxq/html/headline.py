@@ -45,7 +45,7 @@ def _accuracy(entry: ToldBackend) -> Iterator[Html]:
     lost = scores.fp32 - found
     verdict = "good" if lost <= FINE else "warn" if lost <= NOTICED else "bad"
     where = "in the engine" if deployed else "in simulation"
-    below = f"{where}, FP32 {scores.fp32:.2f} {scores.unit} ({-lost:+.2f}), {scores.samples} samples"
+    below = f"{where}, FP32 {scores.fp32:.2f} {scores.unit} ({0.0 - lost:+.2f}), {scores.samples} samples"
     yield _row(scores.metric, f"{found:.2f} {scores.unit}", below, verdict)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 
-from onnxq.html.markup import Html, joined, tag
+from onnxq.html.markup import Html, joined, name_of, tag
 from onnxq.html.numbers import decibel, percent
 from onnxq.html.told import ToldActivation
 from onnxq.portrait import SeenValues
@@ -39,7 +39,7 @@ def histogram(name: str, tensor: ToldActivation, seen: SeenValues, anchor: str) 
         f"range {tensor.low:.4g} … {tensor.high:.4g}, {percent(seen.clipped, 2)} clipped, "
         f"SQNR {decibel(seen.sqnr_db)}, {tensor.grid}"
     )
-    words = tag("figcaption", tag("span", name, class_="name"), tag("span", facts, class_="muted"))
+    words = tag("figcaption", name_of(name), tag("span", facts, class_="muted"))
     return tag("figure", words, drawing, scale, id=anchor)
 
 

@@ -5,22 +5,25 @@
 | MACs | multiply-accumulates of one run |
 | runs in | what the engine said; or what was planned, where none was built |
 | input SQNR | the activation that it reads, on its grid; of several, the worst |
-| range used | how much of that grid lies where values were seen |
+| range used | how much of that grid 99.9 % of its values lie in |
 | weight SQNR | its weight, on its grid |
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from onnxq.html.bar import bar
-from onnxq.html.markup import Html, joined, tag
+from onnxq.html.markup import Html, joined, name_of, tag
 from onnxq.html.numbers import NOTHING, decibel, many, percent
 from onnxq.html.told import Told, ToldActivation, ToldBackend, ToldLayer
 from onnxq.portrait import SeenValues
 
 MOST_DB = 60.0  # a bar's whole length: 8 bits of evenly spread values make 50 dB
 LOW_DB, POOR_DB = 30.0, 20.0
-LITTLE_USED = 0.5  # of a grid: a bit is lost
+LITTLE_USED = 0.25  # of a grid: two bits are lost
+LEFT_OUT = 0.001  # of the values, half of it at each end
 OWN = ("runs in", "input SQNR", "range used", "weight SQNR")
 
 
@@ -48,8 +51,8 @@ def layers(told: Told, anchors: Mapping[tuple[str, str], str]) -> Html:
     table = tag("table", _head(told, bool(work)), tag("tbody", rows), class_="sortable")
     said = (
         "Press a heading to sort. Input and weight SQNR: signal over error in dB of what the layer reads and of its "
-        "weight, each rounded by itself, so higher is better. Range used: how much of the grid lies where values were "
-        "seen."
+        "weight, each rounded by itself, so higher is better. Range used: how much of the grid "
+        "99.9 % of the values lie in; a few far ones eat the rest."
     )
     box = tag("div", table, class_="scroll", tabindex=0, role="region", aria_label="Layers")
     return tag("section", tag("h2", "Layers"), tag("p", said, class_="muted"), box, id="layers")
@@ -78,7 +81,7 @@ def _row(
     anchors: Mapping[tuple[str, str], str],
     number: int,
 ) -> Html:
-    words = tag("span", node, class_="name"), tag("span", op_type, class_="muted")
+    words = name_of(node), tag("span", op_type, class_="muted")
     cells = [_number(number, str(number))]
     if work:
         most, count = max(work.values(), default=0), work.get(node)
@@ -120,7 +123,7 @@ def _precision(entry: ToldBackend, layer: ToldLayer) -> Html:
         said, detail = "float", ""
     fine = said in ("int8", "fp8") or said.startswith("planned")
     why = layer.why_float or detail
-    below = tag("span", why, class_="muted") if why else ""
+    below = name_of(why, "muted") if why else ""
     return tag("td", tag("span", said, class_=f"chip {'good' if fine else 'warn'}"), below, class_="group")
 
 
@@ -150,7 +153,13 @@ def _least(value: float | None) -> float:
 
 
 def share_used(grid: ToldActivation, seen: SeenValues) -> float | None:
-    """How much of the grid, from its least to its greatest real, lies between the extremes that were seen."""
+    """How much of the grid, from its least to its greatest real, the middle 99.9 % of the values take up, zero among
+    them; or all values, where nothing but the extremes is known."""
     span = grid.high - grid.low
-    common = min(grid.high, seen.high) - max(grid.low, seen.low)
+    low, high = seen.low, seen.high
+    if seen.counts and sum(seen.counts):
+        edges = np.linspace(seen.low, seen.high, len(seen.counts) + 1)
+        below = np.concatenate([[0.0], np.cumsum(seen.counts)]) / sum(seen.counts)
+        low, high = np.interp([LEFT_OUT / 2, 1 - LEFT_OUT / 2], below, edges).tolist()
+    common = min(grid.high, max(high, 0.0)) - max(grid.low, min(low, 0.0))
     return max(common, 0.0) / span if span > 0 else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from onnxq.html.markup import Html, joined, tag
+from onnxq.html.markup import Html, joined, name_of, tag
 from onnxq.html.told import Told
 from onnxq.ledger import Entry, Kind
 
@@ -11,7 +11,7 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "declined": ("Not done", "Could have been done, and was not, for a reason."),
     "float": ("Stays in floating point", "Nodes that compute in float, which costs speed and no accuracy."),
     "clipped": ("Cut to fit", "Values beyond a range that was chosen smaller, so that all others are rounded finer."),
-    "changed": ("Changed", "What was rewritten. The float model computes the same as before."),
+    "changed": ("Changed", "What was rewritten, or chosen otherwise than by default."),
 }
 
 
@@ -58,11 +58,11 @@ def _item(reason: str, stage: str, found: Sequence[Entry]) -> Html:
 
 def _subject(entry: Entry) -> Html:
     detail = f": {entry.detail}" if entry.detail else ""
-    return tag("li", f"{entry.op_type} " if entry.op_type else "", tag("span", entry.subject, class_="name"), detail)
+    return tag("li", f"{entry.op_type} " if entry.op_type else "", name_of(entry.subject), detail)
 
 
 def _clipped(entries: Sequence[Entry]) -> list[Html]:
     """One item for all: of each tensor a small part is cut, each by another number."""
-    lines = (tag("li", tag("span", one.subject, class_="name"), f": {one.reason}") for one in entries)
+    lines = (tag("li", name_of(one.subject), f": {one.reason}") for one in entries)
     tensors = "1 tensor" if len(entries) == 1 else f"{len(entries)} tensors"
     return [tag("li", tag("details", tag("summary", f"{tensors}, a part of their values"), tag("ul", *lines)))]

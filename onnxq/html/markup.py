@@ -4,6 +4,7 @@ Names of tensors and nodes, paths and reasons come from models and files that an
 """
 
 import html
+import re
 from collections.abc import Iterable
 
 EMPTY = ("rect", "path", "line", "meta")  # that have no content
@@ -21,6 +22,12 @@ def escaped(text: str) -> Html:
         return text
     shown = (letter if letter.isprintable() or letter in "\n\t" else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return Html(html.escape("".join(shown)))
+
+
+def name_of(text: str, kind: str = "name") -> Html:
+    """A name, which may break into lines where its parts end."""
+    parts = re.split(r"(?<=[/_:])(?=\w)", text)
+    return tag("span", joined(parts, Html("<wbr>")), class_=kind)
 
 
 def joined(parts: Iterable[str], between: str = "") -> Html:

@@ -16,6 +16,8 @@ def percent(share: float | None, digits: int = 1) -> str:
     """A share of 1 in percent; what is more than nothing never reads as nothing."""
     if share is None:
         return NOTHING
+    if share == 0:
+        return "0 %"
     said = f"{100 * share:.{digits}f}"
     return f"{100 * share:.1g} %" if share > 0 and float(said) == 0 else f"{said} %"
 

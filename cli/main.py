@@ -7,6 +7,7 @@ import typer
 
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
+from onnxq.cli.compare import compare
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
 from onnxq.cli.report import report
@@ -24,6 +25,7 @@ app.command()(quantize)
 app.command()(calibrate)
 app.command()(merge)
 app.command()(check)
+app.command()(compare)
 app.command()(retarget)
 app.command()(report)
 

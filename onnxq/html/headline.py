@@ -81,6 +81,12 @@ def _integers(entry: ToldBackend) -> Iterator[Html]:
         if entry.layers:
             yield _row("planned in integers", f"{planned} of {len(entry.layers)}", "linear layers, not built")
         return
+    layers = built.reading.layers
+    if count := sum(layer.precision == "fp8" for layer in layers):
+        yield _row("in FP8", f"{count} of {built.nodes}", f"linear layers, {built.reading.conversions} conversions")
+        return
+    if count := sum(layer.precision.endswith(" weights") for layer in layers):
+        yield _row("stored as integers", f"{count} of {built.nodes}", "weights of linear layers that compute in float")
     below = f"{built.int8_nodes} of {built.nodes} linear layers, {built.reading.conversions} conversions"
     if built.int8_macs is None:
         yield _row("in INT8", f"{built.int8_nodes} of {built.nodes}", "linear layers")

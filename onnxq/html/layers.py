@@ -9,6 +9,7 @@
 | weight SQNR | its weight, on its grid |
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -128,7 +129,10 @@ def _precision(entry: ToldBackend, layer: ToldLayer) -> Html:
 
 
 def _number(value: float | None, said: str, drawn: str = "") -> Html:
-    return tag("td", said, drawn, class_="number", data_value="" if value is None else f"{value:.6g}")
+    """A cell that sorts by its value, which may be infinite, as JavaScript writes that; last where it has none."""
+    known = value is not None and not math.isnan(value)
+    sorted_by = f"{value:.6g}".replace("inf", "Infinity") if known else ""
+    return tag("td", said, drawn, class_="number", data_value=sorted_by)
 
 
 def _db_bar(value: float | None) -> Html:

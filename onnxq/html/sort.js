@@ -10,7 +10,7 @@ const valueOf = (row, column) => {
   return cell.dataset.value === "" ? null : Number(cell.dataset.value);
 };
 
-const compare = (one, other) => (typeof one === "number" ? one - other : words.compare(one, other));
+const compare = (one, other) => (typeof one === "number" ? (one > other) - (one < other) : words.compare(one, other));
 
 const sort = (heading) => {
   const table = heading.closest("table");

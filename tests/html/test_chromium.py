@@ -1,5 +1,6 @@
 """The page as a reader sees and uses it, in a real browser."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,19 @@ def test_layers_without_a_value_come_last(
     for _ in range(2):
         tab.click(f"{heading('weight SQNR')}.querySelector('button')")
         assert tab.seen(FIRST_COLUMN) == [second["node"], first["node"]]
+
+
+def test_layers_without_any_error_come_first(
+    told_facts: dict[str, Any], tmp_path: Path, opened: Callable[..., Any]
+) -> None:
+    changed = json.loads(json.dumps(told_facts))
+    entry = changed["backends"]["openvino"]
+    last = entry["layers"][1]["node"]
+    entry["weights"][entry["layers"][1]["weight"]]["sqnr_db"] = "inf"
+    (tmp_path / "r.html").write_text(page(told({**changed, "backends": {"openvino": entry}}, "")))
+    tab = opened(tmp_path / "r.html")
+    tab.click(f"{heading('weight SQNR')}.querySelector('button')")
+    assert tab.seen(FIRST_COLUMN)[0] == last
 
 
 def test_nothing_is_fetched_and_nothing_of_a_model_runs(written: Path, opened: Callable[..., Any]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from onnxq.backends.engine import Reading
+from onnxq.backends.engine import Layer, Reading
 from onnxq.build import Built
 from onnxq.compare import Likeness
 from onnxq.html.headline import headline
@@ -29,6 +29,15 @@ def test_an_engine_that_refused_and_one_that_is_none() -> None:
     text = headline(told(replace(ENTRY, engine=None, accuracy=None, problem="no kernel")))
     assert "no kernel" in text and "not built" in text and "speed" not in text
     assert "simulated by onnxruntime" in headline(told(replace(ENTRY, engine=None, simulated=True)))
+
+
+def test_layers_in_other_numbers_are_counted() -> None:
+    layers = (Layer("a", "Conv", "fp8"), Layer("b", "Conv", "fp32"), Layer("c", "Conv", "int4 weights"))
+    for kept, said in ((layers[:2], "1 of 2</strong>"), (layers[1:], "weights of linear layers that compute in float")):
+        built = replace(BUILT, reading=Reading("e", kept, 0), nodes=2, int8_nodes=0, int8_macs=0.0)
+        assert said in headline(told(replace(ENTRY, engine=built)))
+    fp8 = replace(BUILT, reading=Reading("e", layers[:2], 0), nodes=2, int8_nodes=0, int8_macs=0.0)
+    assert "in INT8" not in headline(told(replace(ENTRY, engine=fp8)))
 
 
 def test_random_data_is_said_loudly() -> None:

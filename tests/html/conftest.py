@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ from onnxq.testing import normal, parse
 HOSTILE = "<script>alert('x')</script>\"'&"
 ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-component-update --disable-sync "
-    "--no-first-run --hide-scrollbars --remote-debugging-pipe"
+    "--disable-dev-shm-usage --no-first-run --hide-scrollbars --remote-debugging-pipe"
 )
+PATIENCE = 60  # seconds, on a machine that is busy
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +41,7 @@ class Tab:
     """A page in Chromium, driven over a pipe by the protocol of its developer tools."""
 
     def __init__(self, read: int, write: int) -> None:
-        self._read, self._write = os.fdopen(read, "rb"), os.fdopen(write, "wb")
+        self._read, self._write = read, os.fdopen(write, "wb")
         self._number, self._left = 0, b""
         self.told: list[dict[str, Any]] = []  # of events, in order
         self._session = ""
@@ -62,7 +64,9 @@ class Tab:
 
     def _next(self) -> dict[str, Any]:
         while b"\0" not in self._left:
-            part = self._read.read1(1 << 20)
+            ready, _, _ = select.select([self._read], [], [], PATIENCE)
+            assert ready, "Chromium does not answer"
+            part = os.read(self._read, 1 << 20)
             assert part, "Chromium has gone"
             self._left += part
         message, _, self._left = self._left.partition(b"\0")
@@ -102,7 +106,7 @@ class Tab:
         """End the browser."""
         self._session = ""
         self("Browser.close")
-        self._read.close()
+        os.close(self._read)
         self._write.close()
 
 

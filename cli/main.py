@@ -11,6 +11,7 @@ from onnxq.cli.compare import compare
 from onnxq.cli.inspect import inspect
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
+from onnxq.cli.report import report
 from onnxq.cli.retarget import retarget
 from onnxq.errors import OnnxqError
 
@@ -28,6 +29,7 @@ app.command()(merge)
 app.command()(check)
 app.command()(compare)
 app.command()(retarget)
+app.command()(report)
 
 
 def _version(asked: bool) -> None:

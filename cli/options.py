@@ -65,6 +65,6 @@ Out = Annotated[
 Build = Annotated[bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write every fact as JSON here.", rich_help_panel=OUT)]
 Report = Annotated[
-    Path | None, typer.Option(help="Write the summary as .html, .svg or .txt here.", rich_help_panel=OUT)
+    Path | None, typer.Option(help="Write a page, .html, or the summary, .svg or .txt, here.", rich_help_panel=OUT)
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print problems only.", rich_help_panel=OUT)]

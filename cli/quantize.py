@@ -228,6 +228,7 @@ def quantize(
         statistics,
         read_widths(activation_bits, "--activation-bits") if activation_bits is not None else None,
         solver,
+        json_file is not None or report is not None,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)

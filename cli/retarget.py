@@ -102,6 +102,7 @@ def retarget(
         build=build,
         preprocessing=parse_preprocessing(preprocess) if preprocess is not None else None,
         float_type=float_type,
+        portrayed=json_file is not None or report is not None,
     )
     names = tuple(dict.fromkeys(backend))
     files = places(out, model.stem, names, json_file, report)

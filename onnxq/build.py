@@ -1,7 +1,7 @@
 """Build the real engine, read back what it runs in integers, and time it beside the same engine on the FP32 model."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import onnx
 
@@ -18,8 +18,8 @@ from onnxq.outside import outsiders
 @dataclass(frozen=True)
 class Built:
     """What the engine said. ``int8_nodes`` of ``nodes`` linear layers run in integers, ``int8_macs`` is their share of
-    multiply-accumulates (None where shapes are not known, or bodies of If, Loop or Scan do some of the work). Seconds
-    are medians per run, None if not executed."""
+    multiply-accumulates (None where shapes are not known, or bodies of If, Loop or Scan do some of the work), ``work``
+    is theirs by layer. Seconds are medians per run, None if not executed."""
 
     reading: Reading
     nodes: int
@@ -27,6 +27,7 @@ class Built:
     int8_macs: float | None
     fp32_seconds: float | None
     seconds: float | None
+    work: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def speedup(self) -> float | None:
@@ -53,7 +54,7 @@ def build(
     share = reading.int8_share(work)
     if any(heavy.inside for heavy in heavy_nodes(quantized)):
         share = None if integer else 0.0  # work in bodies of If, Loop and Scan cannot be counted
-    return engine, Built(reading, len(reading.layers), len(integer), share, *times)
+    return engine, Built(reading, len(reading.layers), len(integer), share, *times, work)
 
 
 def _float_engine(backend: Backend, source: onnx.ModelProto, fixed: Mapping[str, tuple[int, ...]]) -> Engine | None:

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from onnxq.backends.heavy import heavy_nodes
+from onnxq.portrait import Portrait
 from onnxq.result import BackendResult, Result
-from onnxq.scheme import QParams
+from onnxq.scheme import QParams, held
 
 PACKAGES = [
     "onnxq",
@@ -27,11 +29,17 @@ PACKAGES = [
 ]
 
 
+FORMAT = "onnxq facts 1"  # by which `onnxq report` knows them
+
+
 def facts(result: Result, written: dict[str, Path] | None = None) -> dict[str, object]:
     """The whole result; ``written`` are the files it was saved to."""
     return {
+        "format": FORMAT,
         "model": result.model,
         "data": result.data,
+        "task": result.task,
+        "smoke_test": result.smoke_test,
         "recipe": plain(result.recipe),
         "versions": versions(),
         "seconds": plain(result.seconds),
@@ -59,7 +67,8 @@ def versions() -> dict[str, str]:
 
 
 def backend_facts(entry: BackendResult) -> dict[str, object]:
-    """One backend: sizes in bytes, the engine, accuracy, grids of every tensor, and the ledger."""
+    """One backend: sizes in bytes, the engine, accuracy, every layer, grids of every tensor, and the ledger."""
+    drawn = entry.portrait or Portrait()
     return {
         "title": entry.title,
         "size_before": entry.size_before,
@@ -69,13 +78,21 @@ def backend_facts(entry: BackendResult) -> dict[str, object]:
         "engine": plain(entry.built),
         "accuracy": plain(entry.judged),
         "kept": plain(entry.kept),
+        "layers": _layers(entry),
         "activations": {
-            tensor: {"grid": str(params.scheme), **_numbers(params)} for tensor, params in entry.activations.items()
+            tensor: {
+                "grid": str(params.scheme),
+                **_numbers(params),
+                "takes_grid_of": entry.plan.activations[tensor].grid if tensor in entry.plan.activations else tensor,
+                "seen": plain(drawn.activations.get(tensor)),
+            }
+            for tensor, params in entry.activations.items()
         },
         "weights": {
             weight.tensor: {
                 "grid": str(rounded.params.scheme),
                 "bits": rounded.params.scheme.bits,
+                "sqnr_db": plain(drawn.weights.get(weight.tensor)),
                 "solved": plain(entry.solved.get(weight)),
             }
             for weight, rounded in entry.weights.items()
@@ -84,8 +101,34 @@ def backend_facts(entry: BackendResult) -> dict[str, object]:
     }
 
 
+def _layers(entry: BackendResult) -> list[dict[str, object]]:
+    """Linear layers: the activations that each reads as integers, its weight, and why it is in float, if it is."""
+    reads: dict[str, list[str]] = {}
+    for activation in entry.plan.activations.values():
+        for name in {name for name, _ in activation.wanted}:
+            reads.setdefault(name, []).append(activation.tensor)
+    weights = {name: weight.tensor for weight in entry.plan.weights for name, _ in weight.readers}
+    return [
+        {
+            "node": heavy.name,
+            "op_type": heavy.op_type,
+            "reads": reads.get(heavy.name, []),
+            "weight": weights.get(heavy.name),
+            "why_float": entry.plan.floats.get(heavy.name),
+        }
+        for heavy in heavy_nodes(entry.model)
+    ]
+
+
 def _numbers(params: QParams) -> dict[str, object]:
-    return {"scale": plain(params.scale), "zero_point": plain(params.zero_point)}
+    """With the least and the greatest real on the grid."""
+    grid = held(params)
+    return {
+        "scale": plain(params.scale),
+        "zero_point": plain(params.zero_point),
+        "low": float(np.min(grid.low)),
+        "high": float(np.max(grid.high)),
+    }
 
 
 def plain(value: object) -> object:

@@ -41,7 +41,8 @@ class Options:
     ``ranges``: a file of ranges that are taken as they are; ``export_ranges``: whether results have them to give away;
     ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made;
     ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one; ``statistics``: a file
-    of what was measured on these samples before, which is not measured again.
+    of what was measured on these samples before, which is not measured again; ``portrayed``: whether results have what
+    a report draws of each tensor: a small histogram, and the error of its integers.
     """
 
     calibrator: str | None = None
@@ -66,6 +67,7 @@ class Options:
     statistics: str | Path | None = None
     activation_bits: Bits | None = None
     solver: str | None = None
+    portrayed: bool = False
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):

@@ -67,7 +67,7 @@ def quantize(
         if options.export_ranges
     }
     with clock("refine"):
-        found = {space.backend.name: finish(space, ready.rest) for space in ready.spaces}
+        found = {space.backend.name: finish(space, ready.rest, options.portrayed) for space in ready.spaces}
         found = {name: with_ranges(entry, own[name]) if name in own else entry for name, entry in found.items()}
     ablation = None
     if options.build or ablate:

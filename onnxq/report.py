@@ -14,6 +14,7 @@ from onnxq.ablation_table import ablation_tables
 from onnxq.build import Built
 from onnxq.compare import Likeness
 from onnxq.errors import OutputError
+from onnxq.facts import facts
 from onnxq.files import write_file
 from onnxq.ledger import Entry, Kind
 from onnxq.result import BackendResult, Result, Scores
@@ -231,11 +232,14 @@ def _reasons(entries: Sequence[Entry]) -> list[Text]:
 def write_report(result: Result, written: dict[str, Path], path: Path) -> None:
     """The summary as a file, by its suffix: a page, a picture or text. Raises OutputError."""
     check_format(path)
+    if path.suffix == ".html":
+        from onnxq.html import page, told
+
+        write_file(path, page(told(facts(result, written), str(path))).encode())
+        return
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)
     console.print(summary(result, written))
-    if path.suffix == ".html":
-        text = console.export_html(inline_styles=True)
-    elif path.suffix == ".svg":
+    if path.suffix == ".svg":
         # A picture must not fetch its font from the network; the reader's own monospaced one serves.
         text = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="onnxq quantize"), flags=re.DOTALL)
     else:

@@ -16,6 +16,7 @@ from onnxq.ledger import Ledger
 from onnxq.model import model_bytes, save_model
 from onnxq.outside import total_bytes
 from onnxq.plan import Plan, Weight
+from onnxq.portrait import Portrait
 from onnxq.ranges.range_file import write_ranges
 from onnxq.scheme import QParams, Range
 from onnxq.solving.solved_layer import SolvedLayer
@@ -67,7 +68,8 @@ class BackendResult:
     ``simulated``: there is no engine to build; ``delivery``: what the target's tools take, if not the graph;
     ``stand_in``: what was judged in the graph's place, where onnxruntime cannot run it;
     ``ranges``: of the model's own tensors, where that was asked for; ``seconds``: of the passes after calibration;
-    ``solved``: how the integers of weights were chosen, where they were."""
+    ``solved``: how the integers of weights were chosen, where they were;
+    ``portrait``: what a report draws, where that was asked for."""
 
     backend: str
     title: str
@@ -88,6 +90,7 @@ class BackendResult:
     ranges: Mapping[str, Range] | None = None
     seconds: float = 0.0
     solved: Mapping[Weight, SolvedLayer] = field(default_factory=dict)
+    portrait: Portrait | None = None
 
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""

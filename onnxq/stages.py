@@ -17,6 +17,7 @@ from onnxq.moment_turns import beside_statistics
 from onnxq.outside import complete, total_bytes
 from onnxq.passes import Calibrate, CorrectBias, InsertQdq, RoundWeights
 from onnxq.passes.calibrate import collect
+from onnxq.portrait import portrait
 from onnxq.proof import Proof, rewrite, rewrite_all
 from onnxq.result import BackendResult
 from onnxq.statistics import TensorStatistics
@@ -153,11 +154,13 @@ def _wanted(calibrate: Calibrate, space: Workspace) -> tuple[frozenset[str], dic
     return space.plan.watched, Calibrate("auto").watched(space)[1]
 
 
-def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
-    """The remaining passes, the backend's lowering, and what came of it."""
+def finish(space: Workspace, steps: Sequence[Pass], portrayed: bool = False) -> BackendResult:
+    """The remaining passes, the backend's lowering, and what came of it; ``portrayed``: with what a report draws."""
     start = time.perf_counter()
-    side_file, delivery = space.backend.side_file, None
+    side_file, delivery, drawn = space.backend.side_file, None, None
     for step in steps:
+        if portrayed and isinstance(step, InsertQdq) and drawn is None:  # the last one who sees float weights
+            drawn = portrait(space)
         if side_file is not None and isinstance(step, InsertQdq) and delivery is None:
             check_order(space, step)
             delivery = deliver(space, space.graph.copy(), side_file)
@@ -188,4 +191,5 @@ def finish(space: Workspace, steps: Sequence[Pass]) -> BackendResult:
         stand_in=space.stand_in,
         seconds=time.perf_counter() - start,
         solved=space.solved,
+        portrait=drawn,
     )

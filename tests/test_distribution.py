@@ -25,6 +25,7 @@ OWN = (
     "cluster",
     "comparing",
     "data",
+    "html",
     "inspection",
     "lifting",
     "lint",
@@ -107,7 +108,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Distribution) -> No
         wanted |= {f"onnxq/{folder}/{path.name}" for path in (ROOT / "onnxq" / folder).glob("*.py")}
     wanted |= {f"onnxq/{folder}/{path.name}" for folder in mapped for path in (ROOT / folder).glob("*.py")}
     wanted |= {f"onnxq/models/{card}/{path.name}" for card in CARDS for path in (ROOT / "models" / card).glob("*.*")}
-    assert held == wanted | {"onnxq/py.typed"}
+    assert held == wanted | {"onnxq/py.typed", "onnxq/html/style.css", "onnxq/html/sort.js"}
 
 
 def test_the_wheel_is_small(built: Distribution) -> None:

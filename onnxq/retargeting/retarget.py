@@ -71,7 +71,8 @@ def retarget(
     with clock("retarget"):
         spaces = [base.fork(entry) for entry in backends]
         found = {
-            space.backend.name: _retarget(space, lifted, given, recipe, refit, samples is not None) for space in spaces
+            space.backend.name: _retarget(space, lifted, given, recipe, refit, samples is not None, options.portrayed)
+            for space in spaces
         }
     if options.build:
         judge = Judge(lifted.model, data, None, progress, clock, _runnable(given, spaces))
@@ -101,7 +102,13 @@ def _runnable(given: onnx.ModelProto, spaces: Sequence[Workspace]) -> onnx.Model
 
 
 def _retarget(
-    space: Workspace, lifted: Lifted, given: onnx.ModelProto, recipe: Recipe, refit: bool, calibrated: bool
+    space: Workspace,
+    lifted: Lifted,
+    given: onnx.ModelProto,
+    recipe: Recipe,
+    refit: bool,
+    calibrated: bool,
+    portrayed: bool,
 ) -> BackendResult:
     kept = Kept(0, 0, 0, 0)
     for step in recipe.passes:
@@ -122,5 +129,5 @@ def _retarget(
                 "engine; with --data FILE (samples=) the rest is calibrated."
             )
     at = next((i for i, step in enumerate(recipe.passes) if isinstance(step, InsertQdq)), 0)
-    result = finish(space, recipe.passes[at:])
+    result = finish(space, recipe.passes[at:], portrayed)
     return replace(result, size_before=given.ByteSize(), kept=kept)

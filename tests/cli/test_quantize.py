@@ -129,7 +129,10 @@ def test_the_facts_are_json(command: Command, folder: Path) -> None:
         raise AssertionError(f"{word} is not JSON")
 
     facts = json.loads((folder / "facts.json").read_text(), parse_constant=refuse)
-    assert set(facts) == {"model", "data", "recipe", "versions", "seconds", "ablation", "backends"}
+    assert set(facts) == {"model", "data", "recipe", "versions", "seconds", "ablation", "backends"} | {
+        *("format", "task", "smoke_test"),
+    }
+    assert (folder / "facts.json").stat().st_size < 5_000 * 2 * 23  # histograms too: of each layer of each backend
     assert facts["data"] == "calibration.npz, 256 samples"
     assert [next(iter(step)) for step in facts["recipe"]][-1] == "insert_qdq"
     assert facts["versions"]["onnxq"] == onnxq_version()
@@ -162,7 +165,9 @@ def check_backend(entry: Mapping[str, object], file: Path) -> None:
     assert {like["output"] for side in ("graph", "engine") for like in accuracy[side]} == {"logits"}
     assert accuracy["graph"][0]["sqnr_db"] > 25
     assert isinstance(entry["activations"], dict)
-    assert all({"grid", "scale", "zero_point"} == set(grid) for grid in entry["activations"].values())
+    known = {"grid", "scale", "zero_point", "low", "high", "takes_grid_of", "seen"}
+    assert all(set(grid) == known for grid in entry["activations"].values())
+    assert all(one["seen"]["counts"] for one in entry["activations"].values() if one["seen"] is not None)
     assert isinstance(entry["weights"], dict)
     assert {grid["bits"] for grid in entry["weights"].values()} == {8}
     assert len(entry["weights"]) == 23
@@ -177,7 +182,7 @@ def test_a_report_is_a_page_a_picture_or_text(command: Command, folder: Path, su
     text = (folder / f"new/report.{suffix}").read_text()
     assert text.lstrip().startswith(start)
     plain = text.replace("&#160;", " ").replace("&nbsp;", " ")
-    assert "layers in INT8" in plain
+    assert ("1 of 1 linear layers" if suffix == "html" else "layers in INT8") in plain
     assert "1 of 1" in plain
     assert ("\x1b" in text) is False
 

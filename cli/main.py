@@ -7,6 +7,7 @@ import typer
 
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
+from onnxq.cli.evaluate import evaluate
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
 from onnxq.cli.retarget import retarget
@@ -24,6 +25,7 @@ app.command()(calibrate)
 app.command()(merge)
 app.command()(check)
 app.command()(retarget)
+app.command()(evaluate)
 
 
 def _version(asked: bool) -> None:

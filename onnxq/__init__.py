@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         OutputError,
         RecipeError,
     )
+    from onnxq.evaluating.evaluate import Evaluated, evaluate
     from onnxq.models.card import load_card
     from onnxq.options import Options
     from onnxq.pipeline import quantize
@@ -46,6 +47,7 @@ _HOMES = {
         "OutputError",
         "RecipeError",
     ),
+    "onnxq.evaluating.evaluate": ("Evaluated", "evaluate"),
     "onnxq.models.card": ("load_card",),
     "onnxq.options": ("Options",),
     "onnxq.pipeline": ("quantize",),
@@ -64,6 +66,7 @@ __all__ = [
     "DataError",
     "EngineError",
     "EngineMissing",
+    "Evaluated",
     "ModelError",
     "OnnxqError",
     "Options",
@@ -75,6 +78,7 @@ __all__ = [
     "Samples",
     "calibrate",
     "check",
+    "evaluate",
     "load_card",
     "load_recipe",
     "open_samples",

@@ -19,8 +19,7 @@ MODEL is an .onnx file, quantized or not, or a card, which brings test data, met
 
     onnxq evaluate model.int8.onnx --reference model.onnx --data test.npz --metric topk,k=5 --metric sqnr
 
-    onnxq evaluate yolox.onnx --data images/ --preprocess '{resize: 416, fit: letterbox, color: BGR}' \\\\
-        --metric box_ap,labels=instances.json,decoder=yolox
+    onnxq evaluate yolox.onnx --data images/ --preprocess steps.yaml --metric box_ap,labels=true.json,decoder=yolox
 
     onnxq evaluate depth.onnx --data test.npz --metric metrics.py:within_a_tenth
 """

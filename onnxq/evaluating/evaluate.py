@@ -173,6 +173,9 @@ def _run(
                 run.keep(metrics, outputs, Known(part.count, part.labels, first))
         done += part.count
     progress("evaluate", done, done)
+    if runs[0].problem is not None:
+        for run in runs:
+            run.forget(metrics)
 
 
 def _row(column: _Column, run: Running, metrics: Sequence[Counted[Any]], first: Sequence[float | None]) -> Row:

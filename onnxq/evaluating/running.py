@@ -79,6 +79,10 @@ class Running:
             if known.reference is not None or not metric.compares:
                 self.parts.setdefault(index, []).append(metric.part(outputs, known))
 
+    def forget(self, metrics: Sequence[Counted[Any]]) -> None:
+        """Drop what was compared with a reference that came to no end."""
+        self.parts = {index: parts for index, parts in self.parts.items() if not metrics[index].compares}
+
     def totals(self, metrics: Sequence[Counted[Any]]) -> list[float | None]:
         """Every metric over all samples; None where it was not kept, or not to the end."""
         if self.problem is not None:

@@ -7,6 +7,7 @@ import typer
 
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
+from onnxq.cli.compare import compare
 from onnxq.cli.evaluate import evaluate
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
@@ -23,9 +24,10 @@ app = typer.Typer(
 app.command()(quantize)
 app.command()(calibrate)
 app.command()(merge)
-app.command()(check)
-app.command()(retarget)
 app.command()(evaluate)
+app.command()(check)
+app.command()(compare)
+app.command()(retarget)
 
 
 def _version(asked: bool) -> None:

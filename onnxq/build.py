@@ -47,11 +47,10 @@ def build(
     reading = engine.read_back()
     work = macs(quantized, shapes)
     integer = {layer.node for layer in reading.layers if layer.precision == "int8"}
-    total = sum(work.values())
     times: tuple[float | None, float | None] = (None, None)
     if reading.executed and (beside := _float_engine(backend, source, fixed)) is not None:
         times = side_by_side(beside, engine, feeds)
-    share = sum(count for name, count in work.items() if name in integer) / total if total else None
+    share = reading.int8_share(work)
     if any(heavy.inside for heavy in heavy_nodes(quantized)):
         share = None if integer else 0.0  # work in bodies of If, Loop and Scan cannot be counted
     return engine, Built(reading, len(reading.layers), len(integer), share, *times)

@@ -23,6 +23,7 @@ OWN = (
     "biases",
     "checking",
     "cluster",
+    "comparing",
     "data",
     "evaluating",
     "lifting",

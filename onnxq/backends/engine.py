@@ -34,6 +34,11 @@ class Reading:
     conversions: int
     executed: bool = True
 
+    def int8_share(self, macs: Mapping[str, int]) -> float | None:
+        """The share of multiply-accumulates, which are given by node, in INT8 kernels; None where there are none."""
+        total = sum(macs.values())
+        return sum(macs.get(e.node, 0) for e in self.layers if e.precision == "int8") / total if total else None
+
 
 class Engine(Protocol):
     """A graph built by a real engine."""

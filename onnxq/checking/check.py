@@ -58,10 +58,7 @@ class Checked:
     @property
     def int8_macs(self) -> float | None:
         """The share of multiply-accumulates in INT8 kernels; None where shapes or the engine do not tell."""
-        total = sum(self.macs.values())
-        if self.reading is None or not total:
-            return None
-        return sum(self.macs.get(e.node, 0) for e in self.reading.layers if e.precision == "int8") / total
+        return None if self.reading is None else self.reading.int8_share(self.macs)
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import typer
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
 from onnxq.cli.compare import compare
+from onnxq.cli.evaluate import evaluate
 from onnxq.cli.inspect import inspect
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
@@ -26,6 +27,7 @@ app.command()(inspect)
 app.command()(quantize)
 app.command()(calibrate)
 app.command()(merge)
+app.command()(evaluate)
 app.command()(check)
 app.command()(compare)
 app.command()(retarget)

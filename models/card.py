@@ -5,9 +5,8 @@ beside this file, and go by the names of these.
 """
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr
 
 from onnxq.errors import RecipeError, unknown
 from onnxq.inputs import Dim
@@ -16,7 +15,6 @@ from onnxq.validation import load_yaml, validated
 
 FILE = "card.yaml"
 SHIPPED = Path(__file__).resolve().parent
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class InputCard(BaseModel):
@@ -31,14 +29,15 @@ class InputCard(BaseModel):
 class MetricCard(BaseModel):
     """The metric's name and its options; ``onnxq.metrics`` knows which name takes which."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
     labels: str | None = None
-    decoder: str | None = None
-    strides: tuple[PositiveInt, ...] = (8, 16, 32)
-    score_threshold: Share = 0.001
-    iou_threshold: Share = 0.65
+
+    @property
+    def options(self) -> dict[str, object]:
+        """All that is said but the name."""
+        return ({} if self.labels is None else {"labels": self.labels}) | (self.model_extra or {})
 
 
 class Card(BaseModel):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         OutputError,
         RecipeError,
     )
+    from onnxq.evaluating.evaluate import Evaluated, evaluate
     from onnxq.inspection.inspect import Inspected, inspect
     from onnxq.models.card import load_card
     from onnxq.options import Options
@@ -47,6 +48,7 @@ _HOMES = {
         "OutputError",
         "RecipeError",
     ),
+    "onnxq.evaluating.evaluate": ("Evaluated", "evaluate"),
     "onnxq.inspection.inspect": ("Inspected", "inspect"),
     "onnxq.models.card": ("load_card",),
     "onnxq.options": ("Options",),
@@ -66,6 +68,7 @@ __all__ = [
     "DataError",
     "EngineError",
     "EngineMissing",
+    "Evaluated",
     "Inspected",
     "ModelError",
     "OnnxqError",
@@ -78,6 +81,7 @@ __all__ = [
     "Samples",
     "calibrate",
     "check",
+    "evaluate",
     "inspect",
     "load_card",
     "load_recipe",

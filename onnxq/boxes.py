@@ -72,9 +72,10 @@ def suppressed(boxes: Boxes, iou_threshold: float) -> Boxes:
 
 @dataclass(frozen=True)
 class Truth:
-    """A COCO instances file: height and width by image id, category ids in order, and all of it."""
+    """A COCO instances file: height and width by image id, image id by file name, category ids in order, and all."""
 
     sizes: Mapping[int, tuple[int, int]]
+    names: Mapping[str, int]
     categories: tuple[int, ...]
     dataset: Mapping[str, object]
 
@@ -84,13 +85,14 @@ def load_truth(path: Path) -> Truth:
     try:
         dataset = json.loads(path.read_text(encoding="utf-8"))
         sizes = {image["id"]: (image["height"], image["width"]) for image in dataset["images"]}
+        names = {image["file_name"]: image["id"] for image in dataset["images"] if "file_name" in image}
         categories = sorted(category["id"] for category in dataset["categories"])
         incomplete = [box for box in dataset["annotations"] if BOX_KEYS - set(box)]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path}: is not a COCO instances file: {type(error).__name__}: {error}.") from error
     if incomplete:
         raise DataError(f"{path}: an annotation lacks one of {', '.join(sorted(BOX_KEYS))}: {incomplete[0]}.")
-    return Truth(sizes, tuple(categories), dataset)
+    return Truth(sizes, names, tuple(categories), dataset)
 
 
 BOX_KEYS = {"id", "image_id", "category_id", "bbox", "area", "iscrowd"}

@@ -1,4 +1,4 @@
-"""``script.py:function``: the user's own code as a source of data, run only when it is given in this form."""
+"""``script.py:function``: the user's own code, of data or of a metric, run only when it is given in this form."""
 
 import importlib.util
 import sys
@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from onnxq.data.sources import Calls, Fed
 from onnxq.errors import DataError, OnnxqError, unknown
@@ -22,17 +23,22 @@ def script_source(source: str) -> Calls:
 
     Raises DataError when there is no such file or function, or when the code fails.
     """
-    path, _, name = source.rpartition(":")
-    function = _function(Path(path), name)
+    function: Callable[[], Iterable[Fed]] = script_function(source)
 
     def feeds() -> Iterator[Fed]:
-        with _failing(source):
+        with failing(source):
             yield from function()
 
     return Calls(source, feeds)
 
 
-def _function(path: Path, name: str) -> Callable[[], Iterable[Fed]]:
+def script_function(source: str) -> Callable[..., Any]:
+    """The function of a script, whose module is loaded now.
+
+    Raises DataError when there is no such file or function, or when the code fails.
+    """
+    name = source.rpartition(":")[2]
+    path = Path(source.rpartition(":")[0])
     if not path.is_file():
         raise DataError(f"{path}: no such script. Give it as path/to/script.py:function.")
     spec = importlib.util.spec_from_file_location(f"onnxq_script_{path.stem}", path)
@@ -40,17 +46,17 @@ def _function(path: Path, name: str) -> Callable[[], Iterable[Fed]]:
         raise DataError(f"{path}: is not a Python script. Give it as path/to/script.py:function.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and pickles look their module up there
-    with _failing(str(path)):
+    with failing(str(path)):
         spec.loader.exec_module(module)
     functions = {key: value for key, value in vars(module).items() if callable(value)}
     if name not in functions:
         raise DataError(f"{path}: " + unknown("function", name, functions))
-    found: Callable[[], Iterable[Fed]] = functions[name]
+    found: Callable[..., Any] = functions[name]
     return found
 
 
 @contextmanager
-def _failing(where: str) -> Iterator[None]:
+def failing(where: str) -> Iterator[None]:
     """Say where in the user's code an error arose; that code may raise anything."""
     try:
         yield

@@ -207,7 +207,8 @@ def test_recipes(refused: Callable[..., str], folder: Path, text: str, words: li
 @pytest.mark.parametrize(
     ("wrong", "right", "words"),
     [
-        ("{name: top2}", "{name: top1}", ["unknown metric 'top2'", "Did you mean 'top1'?", "box_ap"]),
+        ("{name: tob1}", "{name: top1}", ["unknown metric 'tob1'", "Did you mean 'top1'?", "box_ap"]),
+        ("{name: top1, kk: 2}", "{name: top1}", ["metric top1: unknown field 'kk'", "Valid: output"]),
         ("tset: test.npz", "test: test.npz", ["card.yaml: unknown field 'tset'", "Did you mean 'test'?"]),
         ("test: gone.npz", "test: test.npz", ["field 'test': no such file", "gone.npz"]),
         ("recipe: defautl", "recipe: default", ["unknown recipe 'defautl'", "Did you mean 'default'?"]),

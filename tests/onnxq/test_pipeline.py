@@ -20,7 +20,7 @@ from onnxq import Options, Recipe, quantize
 from onnxq.backends import BACKENDS, backend_of
 from onnxq.backends.engine import Engine, Reading
 from onnxq.errors import DataError, EngineError, RecipeError
-from onnxq.metrics import Top1
+from onnxq.metrics import Top1, TopK
 from onnxq.model import load_model
 from onnxq.models.card import load_card, shipped_cards
 from onnxq.passes import CorrectBias, RoundWeights
@@ -337,11 +337,11 @@ def test_a_rewrite_that_changes_the_function_is_undone(mine: str) -> None:
 def test_a_card_brings_everything_and_what_is_given_wins() -> None:
     card = load_card("digits_mobilenet")
     few = {"image": np.zeros((3, 1, 16, 16), np.float32) + np.arange(3, dtype=np.float32)[:, None, None, None]}
-    result = quantize(card, few, test={**few, "labels": np.array([9, 9, 9])}, metric=replace(Top1(), name="mine"))
+    result = quantize(card, few, test={**few, "labels": np.array([9, 9, 9])}, metric=TopK(2))
     assert result.data == "the arrays, 3 samples"
     scores = result["onnxruntime"].judged.scores  # type: ignore[union-attr]
     assert scores is not None
-    assert (scores.metric, scores.samples) == ("mine", 3)
+    assert (scores.metric, scores.samples) == ("top2", 3)
 
 
 def test_data_may_be_a_bare_array_also_of_the_card_s_test() -> None:

@@ -1,0 +1,1 @@
+"""How good the answers of models are on engines: the same metric for all of them."""

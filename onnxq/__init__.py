@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnxq.calibration import calibrate
     from onnxq.checking.check import Checked, check
+    from onnxq.comparing.compare import Compared, compare
     from onnxq.errors import (
         ClusterError,
         DataError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "onnxq.calibration": ("calibrate",),
     "onnxq.checking.check": ("Checked", "check"),
+    "onnxq.comparing.compare": ("Compared", "compare"),
     "onnxq.errors": (
         "ClusterError",
         "DataError",
@@ -65,6 +67,7 @@ __all__ = [
     "BackendResult",
     "Checked",
     "ClusterError",
+    "Compared",
     "DataError",
     "EngineError",
     "EngineMissing",
@@ -81,6 +84,7 @@ __all__ = [
     "Samples",
     "calibrate",
     "check",
+    "compare",
     "evaluate",
     "inspect",
     "load_card",

@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 
 import onnx
 
+from onnxq.answers import SAMPLES, Answers, answers, compare, score
 from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine
 from onnxq.build import Built, build
 from onnxq.clock import Clock
-from onnxq.compare import SAMPLES, Answers, answers, compare, score
 from onnxq.errors import EngineError
 from onnxq.execute import Session
 from onnxq.metrics import Metric

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from onnxq.ablation_table import ablation_tables
+from onnxq.answers import Likeness
 from onnxq.build import Built
-from onnxq.compare import Likeness
 from onnxq.errors import OutputError
 from onnxq.facts import facts
 from onnxq.files import write_file

@@ -7,8 +7,8 @@ from pathlib import Path
 import onnx
 
 from onnxq import outside
+from onnxq.answers import Likeness
 from onnxq.build import Built
-from onnxq.compare import Likeness
 from onnxq.delivery import Delivery
 from onnxq.errors import OutputError
 from onnxq.files import write_files

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxq.compare import Answers, Likeness, compare
+from onnxq.answers import Answers, Likeness, compare
 from onnxq.inputs import Array
 from onnxq.lint.finding import Finding
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from onnxq.answers import Likeness
 from onnxq.backends.engine import Layer, Reading
 from onnxq.build import Built
-from onnxq.compare import Likeness
 from onnxq.html.headline import headline
 from onnxq.html.told import Told, ToldBackend
 from onnxq.result import Judged, Scores

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from onnxq.compare import Answers, answers, compare, score
+from onnxq.answers import Answers, answers, compare, score
 from onnxq.errors import ModelError
 from onnxq.execute import Session
 from onnxq.inputs import InputSpec

@@ -44,10 +44,13 @@ def compare(
         ),
     ] = None,
     preprocess: Preprocess = None,
-    samples: Annotated[int, typer.Option(min=1, help="Use the first N samples.", rich_help_panel=DATA)] = 64,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help="Use the first N samples. [default: 64, or all with --metric]", rich_help_panel=DATA),
+    ] = None,
     batch: Annotated[
         int | None,
-        typer.Option(min=1, help="Samples per run; every run is judged. [default: all]", rich_help_panel=DATA),
+        typer.Option(min=1, help="Samples per run; every run is judged. [default: 64]", rich_help_panel=DATA),
     ] = None,
     seed: Seed = 0,
     engine: Annotated[
@@ -60,6 +63,13 @@ def compare(
     ] = None,
     min_cosine: Annotated[
         float | None, typer.Option(max=1, help="Cosine, of every output in every run.", rich_help_panel=GATES)
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Measure both, as `onnxq evaluate` does. [default: the card's]", rich_help_panel=GATES),
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="How much less B may have of the metric.", rich_help_panel=GATES)
     ] = None,
     min_int8: Annotated[
         float | None,
@@ -82,6 +92,7 @@ def compare(
     from onnxq.comparing.sides import save_inputs as write_inputs
     from onnxq.comparing.sides import save_outputs as write_outputs
     from onnxq.files import check_writable
+    from onnxq.metrics import metric_of
     from onnxq.preprocess import parse_preprocessing
 
     card = None if a.endswith(".json") else card_of(a)
@@ -105,6 +116,8 @@ def compare(
             seed=seed,
             gates=Gates(min_sqnr, min_cosine),
             min_int8=min_int8,
+            metric=metric or (metric_of(card) if card is not None and max_drop is not None else None),
+            max_drop=max_drop,
             every_layer=layers,
             progress=progress,
         )

@@ -6,6 +6,7 @@ onnxq.compare("model.onnx", "model.int8.onnx", data="test.npz", engine="openvino
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -15,11 +16,16 @@ from onnxq.build import fixed_shapes
 from onnxq.comparing.first_difference import UNLIKE, Difference, first_difference
 from onnxq.comparing.inner import Layer, layers
 from onnxq.comparing.rows import Gates, Table, table
+from onnxq.comparing.score import Score, score
 from onnxq.comparing.sides import Feeds, Side, saved_side
 from onnxq.cost import macs
 from onnxq.errors import DataError, EngineError, RecipeError
-from onnxq.execute import Session, real_samples
-from onnxq.inputs import batch_axis, input_specs
+from onnxq.evaluating.feeding import common_inputs, labelled_batches
+from onnxq.execute import Session
+from onnxq.inputs import InputSpec, input_specs
+from onnxq.metrics import Metric, Setting, parse_metric
+from onnxq.metrics.metric import Counted, counted
+from onnxq.metrics.setting import AS_IT_IS
 from onnxq.model import ModelLike, read_model
 from onnxq.preprocess import Preprocessing
 from onnxq.samples import Batch, Data, open_samples
@@ -33,7 +39,7 @@ class Compared:
     """``outputs`` of both, beside each other. ``layers``: of tensors that both graphs have, where that was asked for.
     ``int8_macs``: the share of multiply-accumulates that the engine of the second model computes in INT8, None where
     there is no engine or it does not tell. ``difference``: the first layer at which that engine is far from its own
-    graph, where it is. ``missed``: gates, in words."""
+    graph, where it is. ``score``: of both, where a metric was asked for. ``missed``: gates, in words."""
 
     first: Side
     second: Side
@@ -42,6 +48,7 @@ class Compared:
     layers: tuple[Layer, ...] | None = None
     int8_macs: float | None = None
     difference: Difference | None = None
+    score: Score | None = None
     missed: tuple[str, ...] = ()
 
     @property
@@ -56,6 +63,7 @@ class Compared:
             "layers": self.layers,
             "int8_macs": self.int8_macs,
             "difference": self.difference,
+            "score": self.score,
             "missed": self.missed,
         }
 
@@ -72,14 +80,17 @@ def compare(
     seed: int = 0,
     gates: Gates = Gates(),  # noqa: B008 - frozen
     min_int8: float | None = None,
+    metric: str | Metric | None = None,
+    max_drop: float | None = None,
     every_layer: bool = False,
     progress: Progress = silent,
 ) -> Compared:
     """The answers of ``second`` beside those of ``first``: models, or ``.json`` files of saved outputs.
 
     Graphs are computed node by node by onnxruntime, as they are written; with ``engine`` the second is built by that
-    backend. ``count`` samples (64 by default) of ``data``, which are random without, are run ``batch`` at a time
-    (all at once by default, 64 at most). ``every_layer``: inner tensors are compared too, of the graphs.
+    backend. ``count`` samples (64 by default, all with a ``metric``) of ``data``, which are random without, are run
+    ``batch`` at a time (64 by default). ``metric``: as for ``evaluate``; ``max_drop``: what the second may have less of
+    it. ``every_layer``: inner tensors are compared too, of the graphs.
 
     Raises ModelError, DataError, RecipeError, EngineMissing or EngineError.
     """
@@ -92,7 +103,15 @@ def compare(
         raise RecipeError("--min-int8 wants the engine that is to run in INT8: give --engine.")
     if every_layer and None in models:
         raise RecipeError("--layers compares two models; saved outputs have no layers.")
-    parts = _parts(models, data, batch, count, preprocessing, seed)
+    if metric is None and max_drop is not None:
+        raise RecipeError("--max-drop wants what may drop: give --metric, or a card that has one.")
+    specs = _inputs(models)
+    if metric is not None and specs is None:
+        raise RecipeError("--metric wants a model: what answers saved outputs are to, and their labels, is not known.")
+    setting = Setting("--metric", Path(), {e.name: e.shape for e in specs or ()}, preprocessing or AS_IT_IS)
+    measure = None if metric is None else _metric(metric, setting)
+    count = count or (SAMPLES if measure is None else None)
+    parts = () if specs is None else _parts(models, specs, data, batch or SAMPLES, count, preprocessing, seed, measure)
     feeds = tuple(part.feeds for part in parts)
     a = _side(first, models[0], None, parts, progress)
     built = None if engine is None or models[1] is None else _engine(models[1], engine, feeds[0])
@@ -103,6 +122,9 @@ def compare(
     if min_int8 is not None and (share is None or share < min_int8):
         said = "how much is INT8 is not known" if share is None else f"{100 * share:.1f} % of the MACs are INT8"
         missed.append(f"{said}; {100 * min_int8:g} % wanted (--min-int8)")
+    values = None if measure is None else score(measure, a, b, parts)
+    if values is not None and max_drop is not None:
+        missed += filter(None, [values.missed(max_drop)])
     inner = None
     if every_layer and models[0] is not None and models[1] is not None:
         inner = layers(models[0], models[1], feeds)
@@ -110,7 +132,7 @@ def compare(
     if engine is not None and models[1] is not None and any(_far(row.sqnr_db) for row in found.rows):
         progress("look for the first difference", 0, None)
         difference = first_difference(models[1], backend_of(engine), feeds[0])
-    return Compared(a, b, feeds, found, inner, share, difference, tuple(missed))
+    return Compared(a, b, feeds, found, inner, share, difference, values, tuple(missed))
 
 
 def _far(sqnr_db: float | None) -> bool:
@@ -121,31 +143,35 @@ def _saved(entry: ModelLike) -> bool:
     return isinstance(entry, (str, Path)) and Path(entry).suffix == ".json"
 
 
+def _metric(asked: str | Metric, setting: Setting) -> Counted[Any]:
+    return parse_metric(asked, setting) if isinstance(asked, str) else counted(asked)
+
+
+def _inputs(models: Sequence[onnx.ModelProto | None]) -> tuple[InputSpec, ...] | None:
+    """Of the models; None where both answered already."""
+    given = {name: input_specs(model) for name, model in zip("AB", models, strict=True) if model is not None}
+    return common_inputs(given) if given else None
+
+
 def _parts(
     models: Sequence[onnx.ModelProto | None],
+    inputs: tuple[InputSpec, ...],
     data: Data | None,
-    batch: int | None,
+    batch: int,
     count: int | None,
     preprocessing: Preprocessing | None,
     seed: int,
+    metric: Counted[Any] | None,
 ) -> tuple[Batch, ...]:
-    """The batches that both are fed; none where both answered already."""
-    given = [input_specs(model) for model in models if model is not None]
-    if not given:
-        return ()
+    """The batches that both are fed."""
     if None in models and data is None:
         raise DataError(
             "saved outputs are answers to the inputs they were saved with: give these (--data inputs.json)."
         )
-    if len(given) == 2 and {(e.name, str(e.dtype)) for e in given[0]} != {(e.name, str(e.dtype)) for e in given[1]}:
-        names = [", ".join(f"{e.name} {e.dtype}" for e in inputs) for inputs in given]
-        raise DataError(f"the models have other inputs: {names[0]} and {names[1]}.")
-    # Of two models the one of fixed batch size says what both are fed.
-    inputs = min(given, key=lambda specs: batch_axis(specs).fixed is None)
-    limit = SAMPLES if count is None else count
     source = "random" if data is None else data
-    samples = open_samples(source, inputs, preprocessing=preprocessing, limit=limit, seed=seed)
-    return tuple(samples.batches(batch or limit))
+    samples = open_samples(source, inputs, preprocessing=preprocessing, limit=count, seed=seed)
+    size = batch if samples.count is None else min(batch, samples.count)
+    return tuple(labelled_batches(samples, [] if metric is None else [metric], size))
 
 
 def _side(
@@ -165,7 +191,7 @@ def _side(
     iterations = []
     for done, part in enumerate(parts):
         progress(f"run {title}", done, len(parts))
-        iterations.append({key: real_samples(array, part) for key, array in run(part.feeds).items()})
+        iterations.append(run(part.feeds))  # whole, as Polygraphy would have it: what fills a batch up is in the feeds
     progress(f"run {title}", len(parts), len(parts))
     return Side(title, tuple(iterations))
 

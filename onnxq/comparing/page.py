@@ -19,6 +19,11 @@ def page(found: Compared) -> RenderableType:
     parts += [Text(f"not compared: {said}", "yellow") for said in found.outputs.left_out]
     if found.layers is not None:
         parts.append(_layers(found.layers))
+    if found.score is not None:
+        one = found.score
+        parts.append(
+            Text(f"{one.metric}: {one.first:.2f} {one.unit} -> {one.second:.2f} {one.unit} ({-one.drop:+.2f})")
+        )
     if found.int8_macs is not None:
         parts.append(Text(f"INT8: {100 * found.int8_macs:.1f} % of the MACs"))
     if found.difference is not None:

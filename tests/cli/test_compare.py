@@ -14,6 +14,7 @@ import onnx
 import pytest
 
 from onnxq.handmade import I8, POSITIVE, U8, handmade
+from onnxq.testing import parse
 
 Command = Callable[..., "CompletedProcess[str]"]
 POLYGRAPHY = shutil.which("polygraphy") or str(Path(sys.executable).with_name("polygraphy"))
@@ -99,3 +100,32 @@ def test_mistakes_are_said(command: Command, quantized: Path, folder: Path) -> N
     np.savez(folder / "other.npz", z=np.ones((2, 2), np.float32))
     assert command("compare", "tiny.onnx", quantized, "--data", "other.npz").returncode == 2
     assert command("compare", "tiny.onnx", quantized, "--save-outputs", quantized).returncode == 2
+
+
+def test_what_a_metric_may_drop(command: Command, folder: Path) -> None:
+    """On ten classes told apart by the largest of ten inputs, a model that mixes up two of them."""
+    eye = np.eye(10, dtype=np.float32)
+    swapped = eye[[1, 0, *range(2, 10)]]
+    for name, weight in (("right", eye), ("mixed", swapped)):
+        onnx.save(parse("g (float[N,10] x) => (float[N,10] y) { y = MatMul(x, w) }", w=weight), f"{name}.onnx")
+    np.savez(folder / "labelled.npz", x=np.tile(eye, (13, 1)), labels=np.tile(np.arange(10), 13))
+    words = ("compare", "right.onnx", "mixed.onnx", "--data", "labelled.npz", "--metric", "top1", "--json", "c.json")
+    assert command(*words, "--max-drop", 20).returncode == 0
+    assert json.loads(Path("c.json").read_text())["score"] == {
+        "metric": "top1",
+        "unit": "%",
+        "first": 100.0,
+        "second": 80.0,
+    }
+    done = command(*words, "--max-drop", 19.9, "--quiet")
+    assert done.returncode == 1
+    assert done.stdout == "FAILED: top1: 100.00 % become 80.00, 20.00 lost of at most 19.9 (--max-drop)\n"
+    assert "give --metric" in command("compare", "right.onnx", "mixed.onnx", "--max-drop", 1).stderr
+    assert "wants labels" in command("compare", "right.onnx", "mixed.onnx", "--metric", "top1").stderr
+
+
+def test_a_card_brings_data_and_metric(command: Command) -> None:
+    assert command("quantize", "digits_mobilenet", "--no-build", "-b", "openvino", "-o", "q.onnx").returncode == 0
+    done = command("compare", "digits_mobilenet", "q.onnx", "--engine", "openvino", "--max-drop", 1, "--batch", 64)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "top1: 99.80 %" in done.stdout and "8 runs" in done.stdout and "INT8: 100.0 %" in done.stdout

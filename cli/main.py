@@ -8,6 +8,7 @@ import typer
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
 from onnxq.cli.compare import compare
+from onnxq.cli.diagnose import diagnose
 from onnxq.cli.evaluate import evaluate
 from onnxq.cli.inspect import inspect
 from onnxq.cli.merge import merge
@@ -30,6 +31,7 @@ app.command()(merge)
 app.command()(evaluate)
 app.command()(check)
 app.command()(compare)
+app.command()(diagnose)
 app.command()(retarget)
 app.command()(report)
 

@@ -1,0 +1,1 @@
+"""Where a quantized model loses its accuracy, measured, and what to do about it."""

@@ -1,0 +1,91 @@
+"""What was found in plain words, and the recipe that follows from it."""
+
+from collections.abc import Mapping, Sequence
+
+import yaml
+
+from onnxq.diagnosing.layers import LayerNoise
+from onnxq.diagnosing.parts import Parts
+from onnxq.diagnosing.remedies import Cure
+from onnxq.diagnosing.symptoms import Symptom
+from onnxq.held_out import decibels
+from onnxq.recipe import Recipe
+
+MUCH = 2.0  # times as much noise: 3 dB
+GOOD = 1e-3  # noise over signal in power, 30 dB: hardly any answer changes
+
+
+def advice(
+    parts: Parts,
+    layers: Sequence[LayerNoise],
+    found: Mapping[str, Sequence[Symptom]],
+    cure: Cure,
+) -> tuple[str, ...]:
+    """Sentences, the most important first."""
+    return tuple(filter(None, (_state(cure), _where(parts), _worst(layers, parts, found), _do(cure))))
+
+
+def recipe_text(recipe: Recipe, backend: str, said: Sequence[str]) -> str:
+    """The recipe as a YAML file, with the reasons above it."""
+    passes = [
+        {name: _plain(options)} if options else name for entry in recipe.written() for name, options in entry.items()
+    ]
+    head = "".join(f"# {line}\n" for line in said)
+    return head + yaml.safe_dump({"backend": backend, "passes": passes}, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _plain(value: object) -> object:
+    """What YAML has: lists for tuples."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _state(cure: Cure) -> str:
+    noise = cure.before.noise
+    if noise is None:
+        return f"The recipe gives no graph: {cure.before.problem}"
+    said = f"The outputs of the quantized graph have {decibels(noise)} dB of signal over error"
+    if noise <= GOOD:
+        return f"{said}: little is lost, and little is to be gained."
+    return f"{said}: the error is {100 * noise**0.5:.2g} % of the signal."
+
+
+def _where(parts: Parts) -> str:
+    one, other = parts.weights, parts.activations
+    numbers = f"({decibels(one)} dB with weights alone quantized, {decibels(other)} dB with activations alone)"
+    if one > MUCH * other:
+        return f"Most of it comes from weights {numbers}."
+    if other > MUCH * one:
+        return f"Most of it comes from activations {numbers}."
+    return f"Weights and activations have about equal parts in it {numbers}."
+
+
+def _worst(layers: Sequence[LayerNoise], parts: Parts, found: Mapping[str, Sequence[Symptom]]) -> str:
+    known = [one for one in layers if one.measured]
+    total = sum(one.alone for one in known)
+    if not known or total <= 0:
+        return ""
+    first = known[0]
+    share = first.alone / total
+    said = (
+        f"The noisiest layer is {first.site.layer}: alone it leaves {decibels(first.alone)} dB, "
+        f"{100 * share:.0f} % of the noise of all layers one by one"
+    )
+    if first.left_out is not None and parts.both > 0:
+        said += f"; with it left float, and all others quantized, {decibels(first.left_out)} dB"
+    reasons = [symptom.said for symptom in found.get(first.site.layer, ())][:2]
+    return f"{said}. {_sentence(reasons)}".strip()
+
+
+def _sentence(reasons: Sequence[str]) -> str:
+    joined = "; ".join(reasons)
+    return f"{joined[0].upper()}{joined[1:]}." if joined else ""
+
+
+def _do(cure: Cure) -> str:
+    if not cure.names:
+        return "None of the remedies that were tried helps: keep the recipe."
+    before = "no graph" if cure.before.noise is None else f"{decibels(cure.before.noise)} dB"
+    after = "" if cure.noise is None else f": {before} -> {decibels(cure.noise)} dB"
+    return f"What helps: {'; '.join(cure.said)}{after}."

@@ -1,0 +1,171 @@
+"""``diagnose()``: the debugging flow of the white paper (arXiv 2106.08295, sect. 3.7) with measured numbers.
+
+    onnxq.diagnose("model.onnx", "calibration.npz", backend="openvino", recipe="mine.yaml")
+
+Is the float model sane on the engine? Is it weights or activations? Which layers, and what is wrong with them? What
+helps? Everything is judged by the noise of the model's outputs on a few samples.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from onnxq.backends.backend import Backend
+from onnxq.begin import begin, from_card, written_recipe
+from onnxq.clock import Clock
+from onnxq.diagnosing.advice import advice, recipe_text
+from onnxq.diagnosing.layers import LayerNoise, layers
+from onnxq.diagnosing.parts import Parts, Tensors, parts
+from onnxq.diagnosing.remedies import Cure, Trial, cured, remedies
+from onnxq.diagnosing.sanity import Sanity, sanity
+from onnxq.diagnosing.switched import AT_INPUT, switched
+from onnxq.diagnosing.symptoms import Symptom, symptoms
+from onnxq.execute import Session
+from onnxq.few_samples import few
+from onnxq.model import ModelLike
+from onnxq.models.card import Card
+from onnxq.options import Options
+from onnxq.passes import CorrectBias, InsertQdq
+from onnxq.recipe import Recipe
+from onnxq.samples import Data, Samples
+from onnxq.stages import Calibrated, calibrated, run
+from onnxq.workspace import Progress, Workspace, silent
+
+BUDGET = 120.0  # seconds
+CALIBRATED_ON = 128  # samples, unless it is said otherwise: a remedy may have to calibrate again
+JUDGED_ON = 16
+BATCH = 4
+FEWEST = 2
+LAYERS_SHARE = 0.5  # of the budget; the rest is for remedies
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """``layers``: noisiest first. ``symptoms`` by layer. ``recipe``: what is recommended, as YAML. ``samples``: how many
+    the outputs were judged on. ``seconds``: of what was done."""
+
+    model: str
+    backend: str
+    title: str
+    data: str
+    samples: int
+    sanity: Sanity
+    parts: Parts
+    layers: tuple[LayerNoise, ...]
+    symptoms: Mapping[str, tuple[Symptom, ...]]
+    cure: Cure
+    advice: tuple[str, ...]
+    recipe: str
+    budget: float
+    seconds: Mapping[str, float]
+
+
+def diagnose(
+    model: ModelLike | Card,
+    samples: Data | None = None,
+    *,
+    backend: str | Backend | None = None,
+    recipe: str | Path | Mapping[str, object] | Recipe | None = None,
+    options: Options = Options(),  # noqa: B008 - frozen
+    budget: float = BUDGET,
+    progress: Progress = silent,
+) -> Diagnosed:
+    """Diagnose what the ``recipe`` (the default one, or the card's) makes of a model on one backend.
+
+    ``budget``: seconds after which nothing further is begun. Raises OnnxqError for whatever the user can mend.
+    """
+    said = model.name if isinstance(model, Card) else str(model) if isinstance(model, str | Path) else "model"
+    if isinstance(model, Card):
+        samples, recipe, options = from_card(model, samples, recipe, options)
+        model = model.model_path
+    options = replace(options, build=False, samples=options.samples or CALIBRATED_ON)
+    clock, end = Clock(), time.perf_counter() + budget
+    with clock("quantize"):
+        written = written_recipe(recipe, options)
+        beginning = begin(model, samples, backend, written, options, progress, build=False)
+        whole = calibrated(beginning.copy(), written.passes, clock)
+        space = _rounded(whole)
+        network = switched(space)
+    asked, own = beginning.asked[0], beginning.base
+    with clock("parts"):
+        batches, wanted = _answered(network.wanted, own.samples, len(network.sites), (end - time.perf_counter()) / 2)
+        found = parts(network, batches, wanted)
+        state = sanity(own.source, asked, batches)
+    with clock("layers"):
+        last = time.perf_counter() + LAYERS_SHARE * (end - time.perf_counter())
+        noises = layers(
+            network,
+            batches,
+            wanted,
+            lambda: time.perf_counter() < last,
+            lambda done, total: progress("one layer at a time", done, total),
+        )
+        wrong = symptoms(space, network.sites, batches)
+    with clock("remedies"):
+        source = Session(own.source)
+        trial = Trial(beginning, whole, batches, [source.run(feeds) for feeds in batches])
+        offered = remedies(written, space.backend, _worst(noises))
+        cure = cured(
+            written,
+            offered,
+            trial,
+            lambda: time.perf_counter() < end,
+            lambda done, total: progress("remedies", done, total),
+        )
+    words = advice(found, noises, wrong, cure)
+    text = recipe_text(cure.recipe, asked.name, words)
+    count = sum(len(next(iter(feeds.values()))) for feeds in batches)
+    return Diagnosed(
+        said,
+        asked.name,
+        asked.title,
+        own.samples.description,
+        count,
+        state,
+        found,
+        noises,
+        wrong,
+        cure,
+        words,
+        text,
+        budget,
+        dict(clock.seconds),
+    )
+
+
+def _rounded(whole: Calibrated) -> Workspace:
+    """A workspace with all its grids and integers, whose graph is float, and biases as they were: they make up for what
+    all layers together do, not for one."""
+    space = whole.copy().spaces[0]
+    for step in whole.rest:
+        if isinstance(step, InsertQdq):
+            break
+        if not isinstance(step, CorrectBias):
+            run(space, step)
+    return space
+
+
+def _answered(
+    model: onnx.ModelProto, samples: Samples, sites: int, seconds: float
+) -> tuple[list[Tensors], list[Tensors]]:
+    """As many batches, with their answers, as leave time to run every layer alone and left out."""
+    session = Session(model, optimize=False)
+    feeds = [batch.feeds for batch in few(samples, JUDGED_ON, BATCH)]
+    session.run(feeds[0])
+    wanted: list[Tensors] = []
+    start = time.perf_counter()
+    for batch in feeds:
+        wanted.append(session.run(batch))
+        each = (time.perf_counter() - start) / len(wanted)
+        if len(wanted) >= FEWEST and (len(wanted) + 1) * each * sites * 2 > seconds:  # three runs of about half of it
+            break
+    return [*feeds[: len(wanted)]], wanted
+
+
+def _worst(noises: tuple[LayerNoise, ...]) -> list[str]:
+    """Layers that can be left float, noisiest first."""
+    return [one.site.layer for one in noises if one.measured and one.alone > 0 and one.site.layer != AT_INPUT]
+

@@ -1,0 +1,84 @@
+"""Which layers? Each is quantized alone in the float network, and left float alone in the quantized one."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+
+from onnxq.diagnosing.behind import Behind, Change
+from onnxq.diagnosing.parts import Tensors, noise
+from onnxq.diagnosing.switched import Site, Switched
+
+
+@dataclass(frozen=True)
+class LayerNoise:
+    """Of the outputs, error over signal in power: with nothing quantized but the layer's ``weights``, or the
+    ``activations`` it makes (0 where it has none); and ``left_out``, with everything quantized but the layer. None where
+    the budget did not last."""
+
+    site: Site
+    weights: float | None = None
+    activations: float | None = None
+    left_out: float | None = None
+
+    @property
+    def alone(self) -> float:
+        """Of weights and activations together: they hardly depend on each other, so that powers add up."""
+        return (self.weights or 0.0) + (self.activations or 0.0)
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was quantized alone."""
+        return self.weights is not None and self.activations is not None
+
+
+def layers(
+    network: Switched,
+    batches: Sequence[Tensors],
+    wanted: Sequence[Tensors],
+    time_left: Callable[[], bool],
+    step: Callable[[int, int], None],
+) -> tuple[LayerNoise, ...]:
+    """All of them, the noisiest first; those that were not measured last. ``step`` is told what is done of how many."""
+    total = 2 * len(network.sites)
+    found = {site.layer: LayerNoise(site) for site in network.sites}
+    alone = Behind(network.wanted, batches)
+    asked = sorted(_alone(network), key=lambda one: alone.first(one[2]))
+    for done, (site, what, change) in enumerate(asked):
+        if not time_left():
+            break
+        step(done * len(network.sites) // len(asked), total)
+        measured = noise(alone, change, wanted)
+        found[site.layer] = replace(found[site.layer], **{what: measured})  # type: ignore[arg-type]
+    for layer, one in found.items():
+        none = {what: 0.0 for what in ("weights", "activations") if not getattr(one.site, what)}
+        found[layer] = replace(one, **none)  # type: ignore[arg-type]
+    without = Behind(network.made, batches)
+    left = sorted(((site, _left_out(network, site)) for site in network.sites), key=lambda one: without.first(one[1]))
+    for done, (site, change) in enumerate(left):
+        if not time_left():
+            break
+        step(len(left) + done, total)
+        found[site.layer] = replace(found[site.layer], left_out=noise(without, change, wanted))
+    step(total, total)
+    return tuple(sorted(found.values(), key=lambda one: (not one.measured, -one.alone)))
+
+
+def _alone(network: Switched) -> list[tuple[Site, str, Change]]:
+    """Weights and activations of every layer apart."""
+    found = []
+    for site in network.sites:
+        constants = _held(network.rounded, site.weights)
+        switches = tuple(network.switches[name] for name in site.activations if name in network.switches)
+        found += [(site, "weights", Change(constants))] if constants else []
+        found += [(site, "activations", Change(on=switches))] if switches else []
+    return found
+
+
+def _left_out(network: Switched, site: Site) -> Change:
+    switches = tuple(network.switches[name] for name in site.activations if name in network.switches)
+    return Change(_held(network.exact, site.weights), off=switches)
+
+
+def _held(tensors: Mapping[str, onnx.TensorProto], names: Sequence[str]) -> dict[str, onnx.TensorProto]:
+    return {name: tensors[name] for name in names if name in tensors}

@@ -1,0 +1,95 @@
+"""What was found, on the terminal: the words first, then the tables they stand on."""
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from onnxq.diagnosing.diagnose import Diagnosed
+from onnxq.diagnosing.layers import LayerNoise
+from onnxq.diagnosing.remedies import Cure, Tried
+from onnxq.held_out import decibels
+
+LAYERS = 10  # rows, unless all are asked for
+SHORT = 2  # symptoms of a layer
+
+
+def page(found: Diagnosed, everything: bool = False) -> RenderableType:
+    """The whole page; ``everything``: every layer."""
+    return Group(_head(found), Text(), _words(found), Text(), _layers(found, everything), Text(), _remedies(found.cure))
+
+
+def _head(found: Diagnosed) -> Text:
+    sane = "FP32 on the engine: "
+    if found.sanity.noise is not None:
+        sane += f"{decibels(found.sanity.noise)} dB against the graph; "
+    sane += "sane" if found.sanity.sane else "NOT sane"
+    sane += f" ({found.sanity.said})" if found.sanity.said else ""
+    parts = found.parts
+    seconds = ", ".join(f"{name} {taken:.1f} s" for name, taken in found.seconds.items())
+    lines = (
+        f"{found.title}; data: {found.data}; judged on {found.samples} of them",
+        sane,
+        f"outputs with weights quantized: {decibels(parts.weights)} dB, activations: {decibels(parts.activations)} dB, "
+        f"both: {decibels(parts.both)} dB",
+        f"time: {seconds}, of a budget of {found.budget:g} s",
+    )
+    return Text.assemble((found.model, "bold"), *(f"\n{line}" for line in lines))
+
+
+def _words(found: Diagnosed) -> RenderableType:
+    return Group(*(Padding(Text(line), (0, 0, 0, 2)) for line in found.advice))
+
+
+def _layers(found: Diagnosed, everything: bool) -> RenderableType:
+    shown = found.layers if everything else found.layers[:LAYERS]
+    table = _table("layer", "alone dB", "weights dB", "output dB", "left float dB", "what is wrong")
+    for one in shown:
+        wrong = found.symptoms.get(one.site.layer, ())
+        cells = (_db(one.alone if one.measured else None), _db(one.weights), _db(one.activations), _db(one.left_out))
+        said = [symptom.said for symptom in (wrong if everything else wrong[:SHORT])]
+        table.add_row(_name(one), *cells, "; ".join(said))
+    rest: list[RenderableType] = []
+    if len(shown) < len(found.layers):
+        rest.append(Text(f"and {len(found.layers) - len(shown)} more layers: --all shows them", "dim"))
+    unmeasured = [one for one in found.layers if not one.measured]
+    if unmeasured:
+        rest.append(Text(f"{len(unmeasured)} layers were not measured: a larger --budget measures them", "yellow"))
+    return Group(table, *rest)
+
+
+def _name(one: LayerNoise) -> str:
+    name = one.site.layer
+    return name if len(name) <= 48 else f"{name[:20]}…{name[-27:]}"
+
+
+def _remedies(cure: Cure) -> RenderableType:
+    table = _table("remedy", "outputs dB", "gain dB", "s", "")
+    table.add_row("the recipe as it is", _db(cure.before.noise), "", f"{cure.before.seconds:.1f}", "")
+    for one in cure.alone:
+        _row(table, one, cure.before, one.names == cure.names)
+    for one in cure.together:
+        _row(table, one, cure.before, one.names == cure.names)
+    rest = [Text(f"not tried for want of time: {', '.join(cure.untried)}", "yellow")] if cure.untried else []
+    return Group(table, *rest)
+
+
+def _row(table: Table, one: Tried, before: Tried, chosen: bool) -> None:
+    style = "green" if chosen else ""
+    gain = ""
+    if one.noise and before.noise:
+        gain = f"{float(decibels(one.noise)) - float(decibels(before.noise)):+.1f}"
+    said = one.problem or ("recommended" if chosen else one.said)
+    table.add_row(Text(" + ".join(one.names), style), _db(one.noise), gain, f"{one.seconds:.1f}", said)
+
+
+def _db(noise: float | None) -> str:
+    return "" if noise is None else decibels(noise)
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, justify="right" if title.endswith("dB") or title == "s" else "left")
+    return table
+

@@ -67,7 +67,7 @@ def diagnose(
     files = [path for path in (json_file, out) if path is not None]
     for path in files:
         check_writable(path)
-    keep_apart(files, [card.model_path if card else model, data, recipe])
+    keep_apart([json_file, out], [card.model_path if card else model, data, recipe])
     steps = parse_preprocessing(preprocess) if preprocess is not None else None
     with progress_bars(quiet) as progress:
         found = run(

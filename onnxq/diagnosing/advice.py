@@ -6,23 +6,25 @@ import yaml
 
 from onnxq.diagnosing.layers import LayerNoise
 from onnxq.diagnosing.parts import Parts
-from onnxq.diagnosing.remedies import Cure
+from onnxq.diagnosing.remedies import GOOD, Cure
+from onnxq.diagnosing.sanity import Sanity
+from onnxq.diagnosing.switched import AT_INPUT
 from onnxq.diagnosing.symptoms import Symptom
 from onnxq.held_out import decibels
 from onnxq.recipe import Recipe
 
 MUCH = 2.0  # times as much noise: 3 dB
-GOOD = 1e-3  # noise over signal in power, 30 dB: hardly any answer changes
 
 
 def advice(
+    state: Sanity,
     parts: Parts,
     layers: Sequence[LayerNoise],
     found: Mapping[str, Sequence[Symptom]],
     cure: Cure,
 ) -> tuple[str, ...]:
     """Sentences, the most important first."""
-    return tuple(filter(None, (_state(cure), _where(parts), _worst(layers, parts, found), _do(cure))))
+    return tuple(filter(None, (_sane(state), _state(cure), _where(parts), _worst(layers, parts, found), _do(cure))))
 
 
 def recipe_text(recipe: Recipe, backend: str, said: Sequence[str]) -> str:
@@ -41,6 +43,10 @@ def _plain(value: object) -> object:
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
+def _sane(state: Sanity) -> str:
+    return "" if state.sane else f"The FP32 model is not sane, which no quantization mends: {state.said}."
+
+
 def _state(cure: Cure) -> str:
     noise = cure.before.noise
     if noise is None:
@@ -48,7 +54,7 @@ def _state(cure: Cure) -> str:
     said = f"The outputs of the quantized graph have {decibels(noise)} dB of signal over error"
     if noise <= GOOD:
         return f"{said}: little is lost, and little is to be gained."
-    return f"{said}: the error is {100 * noise**0.5:.2g} % of the signal."
+    return f"{said}: the error is {100 * noise**0.5:.0f} % of the signal."
 
 
 def _where(parts: Parts) -> str:
@@ -67,15 +73,18 @@ def _worst(layers: Sequence[LayerNoise], parts: Parts, found: Mapping[str, Seque
     if not known or total <= 0:
         return ""
     first = known[0]
-    share = first.alone / total
     said = (
-        f"The noisiest layer is {first.site.layer}: alone it leaves {decibels(first.alone)} dB, "
-        f"{100 * share:.0f} % of the noise of all layers one by one"
+        f"The worst layer is {_called(first)}: quantized alone it leaves {decibels(first.alone)} dB, "
+        f"{100 * first.alone / total:.0f} % of the noise of all layers one by one"
     )
     if first.left_out is not None and parts.both > 0:
         said += f"; with it left float, and all others quantized, {decibels(first.left_out)} dB"
     reasons = [symptom.said for symptom in found.get(first.site.layer, ())][:2]
     return f"{said}. {_sentence(reasons)}".strip()
+
+
+def _called(one: LayerNoise) -> str:
+    return "the input of the model" if one.site.layer == AT_INPUT else one.site.layer
 
 
 def _sentence(reasons: Sequence[str]) -> str:

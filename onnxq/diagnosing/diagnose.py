@@ -17,12 +17,12 @@ from onnxq.backends.backend import Backend
 from onnxq.begin import begin, from_card, written_recipe
 from onnxq.clock import Clock
 from onnxq.diagnosing.advice import advice, recipe_text
-from onnxq.diagnosing.layers import LayerNoise, layers
+from onnxq.diagnosing.layers import LayerNoise, layers, ranked
 from onnxq.diagnosing.parts import Parts, Tensors, parts
 from onnxq.diagnosing.remedies import Cure, Trial, cured, remedies
 from onnxq.diagnosing.sanity import Sanity, sanity
 from onnxq.diagnosing.switched import AT_INPUT, switched
-from onnxq.diagnosing.symptoms import Symptom, symptoms
+from onnxq.diagnosing.symptoms import Symptom, spreads, symptoms
 from onnxq.execute import Session
 from onnxq.few_samples import few
 from onnxq.model import ModelLike
@@ -44,8 +44,8 @@ LAYERS_SHARE = 0.5  # of the budget; the rest is for remedies
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """``layers``: noisiest first. ``symptoms`` by layer. ``recipe``: what is recommended, as YAML. ``samples``: how many
-    the outputs were judged on. ``seconds``: of what was done."""
+    """``layers``: noisiest first. ``symptoms`` by layer. ``recipe``: what is recommended, as YAML. ``samples``: how
+    many the outputs were judged on. ``seconds``: of what was done."""
 
     model: str
     backend: str
@@ -91,12 +91,14 @@ def diagnose(
         network = switched(space)
     asked, own = beginning.asked[0], beginning.base
     with clock("parts"):
-        batches, wanted = _answered(network.wanted, own.samples, len(network.sites), (end - time.perf_counter()) / 2)
+        batches, wanted, judged = _answered(
+            network.wanted, own.samples, len(network.sites), (end - time.perf_counter()) / 2
+        )
         found = parts(network, batches, wanted)
         state = sanity(own.source, asked, batches)
     with clock("layers"):
         last = time.perf_counter() + LAYERS_SHARE * (end - time.perf_counter())
-        noises = layers(
+        measured = layers(
             network,
             batches,
             wanted,
@@ -104,6 +106,7 @@ def diagnose(
             lambda done, total: progress("one layer at a time", done, total),
         )
         wrong = symptoms(space, network.sites, batches)
+        noises = ranked(measured, spreads(wrong))
     with clock("remedies"):
         source = Session(own.source)
         trial = Trial(beginning, whole, batches, [source.run(feeds) for feeds in batches])
@@ -115,15 +118,14 @@ def diagnose(
             lambda: time.perf_counter() < end,
             lambda done, total: progress("remedies", done, total),
         )
-    words = advice(found, noises, wrong, cure)
+    words = advice(state, found, noises, wrong, cure)
     text = recipe_text(cure.recipe, asked.name, words)
-    count = sum(len(next(iter(feeds.values()))) for feeds in batches)
     return Diagnosed(
         said,
         asked.name,
         asked.title,
         own.samples.description,
-        count,
+        judged,
         state,
         found,
         noises,
@@ -150,22 +152,23 @@ def _rounded(whole: Calibrated) -> Workspace:
 
 def _answered(
     model: onnx.ModelProto, samples: Samples, sites: int, seconds: float
-) -> tuple[list[Tensors], list[Tensors]]:
-    """As many batches, with their answers, as leave time to run every layer alone and left out."""
+) -> tuple[list[Tensors], list[Tensors], int]:
+    """As many batches, with their answers, as leave time to run every layer alone and left out; and how many samples
+    they are."""
     session = Session(model, optimize=False)
-    feeds = [batch.feeds for batch in few(samples, JUDGED_ON, BATCH)]
-    session.run(feeds[0])
+    held = few(samples, JUDGED_ON, BATCH)
+    session.run(held[0].feeds)
     wanted: list[Tensors] = []
     start = time.perf_counter()
-    for batch in feeds:
-        wanted.append(session.run(batch))
+    for batch in held:
+        wanted.append(session.run(batch.feeds))
         each = (time.perf_counter() - start) / len(wanted)
         if len(wanted) >= FEWEST and (len(wanted) + 1) * each * sites * 2 > seconds:  # three runs of about half of it
             break
-    return [*feeds[: len(wanted)]], wanted
+    kept = held[: len(wanted)]
+    return [batch.feeds for batch in kept], wanted, sum(batch.count for batch in kept)
 
 
 def _worst(noises: tuple[LayerNoise, ...]) -> list[str]:
     """Layers that can be left float, noisiest first."""
     return [one.site.layer for one in noises if one.measured and one.alone > 0 and one.site.layer != AT_INPUT]
-

@@ -9,12 +9,14 @@ from onnxq.diagnosing.behind import Behind, Change
 from onnxq.diagnosing.parts import Tensors, noise
 from onnxq.diagnosing.switched import Site, Switched
 
+LOST = 0.1  # noise over signal in power, 10 dB: an error of a third of the signal
+
 
 @dataclass(frozen=True)
 class LayerNoise:
     """Of the outputs, error over signal in power: with nothing quantized but the layer's ``weights``, or the
-    ``activations`` it makes (0 where it has none); and ``left_out``, with everything quantized but the layer. None where
-    the budget did not last."""
+    ``activations`` it makes (0 where it has none); and ``left_out``, with everything quantized but the layer. None
+    where the budget did not last."""
 
     site: Site
     weights: float | None = None
@@ -39,7 +41,7 @@ def layers(
     time_left: Callable[[], bool],
     step: Callable[[int, int], None],
 ) -> tuple[LayerNoise, ...]:
-    """All of them, the noisiest first; those that were not measured last. ``step`` is told what is done of how many."""
+    """All of them, in graph order. ``step`` is told what is done of how many."""
     total = 2 * len(network.sites)
     found = {site.layer: LayerNoise(site) for site in network.sites}
     alone = Behind(network.wanted, batches)
@@ -61,7 +63,17 @@ def layers(
         step(len(left) + done, total)
         found[site.layer] = replace(found[site.layer], left_out=noise(without, change, wanted))
     step(total, total)
-    return tuple(sorted(found.values(), key=lambda one: (not one.measured, -one.alone)))
+    return tuple(found.values())
+
+
+def ranked(noises: Sequence[LayerNoise], spread: Mapping[str, float]) -> tuple[LayerNoise, ...]:
+    """The noisiest first, those that were not measured last. Outputs that are lost cannot be more lost: of layers each
+    of which alone loses them, the one comes first whose channels ``spread`` most."""
+
+    def key(one: LayerNoise) -> tuple[bool, float, float, float]:
+        return (not one.measured, -min(one.alone, LOST), -spread.get(one.site.layer, 0.0), -one.alone)
+
+    return tuple(sorted(noises, key=key))
 
 
 def _alone(network: Switched) -> list[tuple[Site, str, Change]]:

@@ -92,4 +92,3 @@ def _table(*titles: str) -> Table:
     for title in titles:
         table.add_column(title, justify="right" if title.endswith("dB") or title == "s" else "left")
     return table
-

@@ -4,6 +4,7 @@ First each alone; then those that help, best first, on top of each other, as lon
 in float last, and only where that brings much, since they then cost speed.
 """
 
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from onnxq.workspace import FloatRewrite, Pass, Workspace
 Change = Callable[[Recipe], Recipe]
 CALIBRATORS = ("mse", "minmax", "percentile", "entropy")
 HELPS_DB = 0.3  # of less it cannot be told on a few samples whether it helps
+GOOD = 1e-3  # noise over signal in power, 30 dB: hardly any answer changes, and nothing is left float for more
 FLOAT_DB = 3.0  # what a layer in float has to bring: half of the noise
 
 
@@ -223,10 +225,12 @@ def cured(
             alone[remedy] = trial(remedy.change(recipe), (remedy.name,), remedy.said)
     step(len(offered), len(offered))
     taken, together, best = list[Remedy](), list[Tried](), (recipe, before.noise)
-    ranked = sorted(alone, key=lambda one: (one.costs, _noise(alone[one])))
+    ranked = sorted(alone, key=lambda one: (one.costs, _noise_of(alone[one].noise)))
     for remedy in ranked:
         least = FLOAT_DB if remedy.costs else HELPS_DB
         if not remedy.costs and not _better(alone[remedy].noise, before.noise, HELPS_DB):
+            continue
+        if remedy.costs and _noise_of(best[1]) <= GOOD:
             continue
         if _same_kind(remedy, taken) or not time_left():
             continue
@@ -254,6 +258,5 @@ def _better(noise: float | None, than: float | None, least_db: float) -> bool:
     return noise is not None and (than is None or noise < than * 10 ** (-least_db / 10))
 
 
-def _noise(tried: Tried) -> float:
-    return float("inf") if tried.noise is None else tried.noise
-
+def _noise_of(noise: float | None) -> float:
+    return math.inf if noise is None else noise

@@ -112,9 +112,7 @@ def _cut(graph: onnx.GraphProto, switches: Collection[Switch]) -> None:
     graph.node.extend(copies.node)
 
 
-def _weights(
-    space: Workspace, graph: gs.Graph
-) -> tuple[dict[str, onnx.TensorProto], dict[str, onnx.TensorProto]]:
+def _weights(space: Workspace, graph: gs.Graph) -> tuple[dict[str, onnx.TensorProto], dict[str, onnx.TensorProto]]:
     """By name: the weights of the plan as they are, and as their integers have them."""
     known, exact, made = graph.tensors(), {}, {}
     for weight, rounded in space.weights.items():

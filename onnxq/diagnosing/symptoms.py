@@ -60,6 +60,14 @@ def symptoms(
     return found
 
 
+def spreads(found: Mapping[str, Sequence[Symptom]]) -> dict[str, float]:
+    """How many times as far as the median channel the widest channel of a layer's weights or activations reaches."""
+    return {
+        layer: max((one.size for one in entries if one.kind == "outlier_channel"), default=0.0)
+        for layer, entries in found.items()
+    }
+
+
 def _out_axis(node: gs.Node, tensor: str) -> int | None:
     where = layout(node) if node.op in HEAVY_OPS else None
     return where.out_axis if where is not None and node.inputs[where.index].name == tensor else None
@@ -75,20 +83,20 @@ def _of_weight(name: str, values: Array, rounded: RoundedWeight, axis: int | Non
     made = np.abs(dequantize(rounded.integers, rounded.params)).max(others)
     lost = int(np.sum((made == 0) & (reach > 0)))
     if lost:
-        said = f"{lost} of its {len(reach)} output channels are rounded to nothing but zero"
+        said = f"{lost} of its {len(reach)} output channels {_are(lost)} rounded to nothing but zero"
         yield Symptom("rounded_away", "weights", name, lost / len(reach), said)
     if dead := int(np.sum(reach == 0)):
-        said = f"{dead} of its {len(reach)} output channels have nothing but zeros for weights: they can be cut out"
+        said = f"{dead} of its {len(reach)} output channels {_are(dead, 'has', 'have')} nothing but zeros for weights"
         yield Symptom("dead_channels", "weights", name, dead / len(reach), said)
 
 
-def _of_activation(
-    name: str, seen: TensorStatistics | None, grid: QParams, reach: Vector | None
-) -> Iterator[Symptom]:
+def _of_activation(name: str, seen: TensorStatistics | None, grid: QParams, reach: Vector | None) -> Iterator[Symptom]:
     if reach is not None:
         yield from _outlier("activations", name, reach, grid.scheme.bits)
         if dead := int(np.sum(reach == 0)):
-            said = f"{dead} of {len(reach)} channels of {name!r} were zero on all samples"
+            said = (
+                f"{dead} of {len(reach)} channels of {name!r} {_are(dead, 'was', 'were')} zero on all samples looked at"
+            )
             yield Symptom("dead_channels", "activations", name, dead / len(reach), said)
     if seen is None or seen.counts is None or not seen.finite or not seen.counts.any():
         return
@@ -121,10 +129,14 @@ def _outlier(where: str, name: str, reach: Vector, bits: int) -> Iterator[Sympto
     if times >= FAR:
         left = max(bits - float(np.log2(times)), 0)
         said = (
-            f"channel {at} of {name!r} reaches {float(live.max()):.3g}, {times:.3g} times as far as the median one; with "
-            f"one grid for all, that one has {left:.1f} of {bits} bits left"
+            f"channel {at} of {name!r} reaches {float(live.max()):.3g}, {times:.3g} times as far as the median one, "
+            f"which has {left:.1f} of {bits} bits left with one grid for all"
         )
         yield Symptom("outlier_channel", where, name, times, said)
+
+
+def _are(count: int, one: str = "is", several: str = "are") -> str:
+    return one if count == 1 else several
 
 
 def _channel_reach(space: Workspace, batches: Sequence[Mapping[str, Array]]) -> dict[str, Vector]:

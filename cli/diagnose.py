@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onnxq.cli.options import DATA, OUT, PLAN, JsonFile, ModelOrCard, Preprocess, Quiet, SampleCount, Samples, Seed
 from onnxq.cli.outputs import backend_choices
+
+if TYPE_CHECKING:
+    from onnxq.diagnosing.diagnose import Diagnosed
 
 EXAMPLES = """
 Find out where MODEL loses accuracy when it is quantized: weights or activations, which layers, why, and what helps.
@@ -58,7 +61,7 @@ def diagnose(
     from onnxq.cli.progress import progress_bars
     from onnxq.diagnosing.diagnose import diagnose as run
     from onnxq.diagnosing.page import page
-    from onnxq.facts import plain, versions
+    from onnxq.facts import versions
     from onnxq.files import check_writable, write_file
     from onnxq.options import Options
     from onnxq.preprocess import parse_preprocessing
@@ -80,7 +83,7 @@ def diagnose(
             progress=progress,
         )
     if json_file is not None:
-        write_file(json_file, json.dumps({"versions": versions(), "diagnosed": plain(found)}, indent=1).encode())
+        write_file(json_file, json.dumps({"versions": versions(), "diagnosed": _facts(found)}, indent=1).encode())
     if out is not None:
         write_file(out, found.recipe.encode())
     if not quiet:
@@ -90,3 +93,13 @@ def diagnose(
 
 
 diagnose.__doc__ = EXAMPLES
+
+
+def _facts(found: "Diagnosed") -> dict[str, object]:
+    """The recipe of the cure is left out: it stands beside it as YAML."""
+    from onnxq.facts import plain
+
+    facts = plain(found)
+    assert isinstance(facts, dict) and isinstance(facts["cure"], dict)
+    del facts["cure"]["recipe"]
+    return facts

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from onnxq.calibration import calibrate
     from onnxq.checking.check import Checked, check
     from onnxq.comparing.compare import Compared, compare
+    from onnxq.diagnosing.diagnose import Diagnosed, diagnose
     from onnxq.errors import (
         ClusterError,
         DataError,
@@ -40,6 +41,7 @@ _HOMES = {
     "onnxq.calibration": ("calibrate",),
     "onnxq.checking.check": ("Checked", "check"),
     "onnxq.comparing.compare": ("Compared", "compare"),
+    "onnxq.diagnosing.diagnose": ("Diagnosed", "diagnose"),
     "onnxq.errors": (
         "ClusterError",
         "DataError",
@@ -69,6 +71,7 @@ __all__ = [
     "ClusterError",
     "Compared",
     "DataError",
+    "Diagnosed",
     "EngineError",
     "EngineMissing",
     "Evaluated",
@@ -85,6 +88,7 @@ __all__ = [
     "calibrate",
     "check",
     "compare",
+    "diagnose",
     "evaluate",
     "inspect",
     "load_card",

@@ -21,6 +21,7 @@ from onnxq.diagnosing.layers import LayerNoise, layers, ranked
 from onnxq.diagnosing.parts import Parts, Tensors, parts
 from onnxq.diagnosing.remedies import Cure, Trial, cured, remedies
 from onnxq.diagnosing.sanity import Sanity, sanity
+from onnxq.diagnosing.scored import Scored, scored
 from onnxq.diagnosing.switched import AT_INPUT, switched
 from onnxq.diagnosing.symptoms import Symptom, spreads, symptoms
 from onnxq.execute import Session
@@ -44,8 +45,8 @@ LAYERS_SHARE = 0.5  # of the budget; the rest is for remedies
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """``layers``: noisiest first. ``symptoms`` by layer. ``recipe``: what is recommended, as YAML. ``samples``: how
-    many the outputs were judged on. ``seconds``: of what was done."""
+    """``layers``: noisiest first. ``symptoms`` by layer. ``recipe``: what is recommended, as YAML. ``scores``: in
+    points, where a card has labels. ``samples``: how many the outputs were judged on. ``seconds``: of what was done."""
 
     model: str
     backend: str
@@ -57,6 +58,7 @@ class Diagnosed:
     layers: tuple[LayerNoise, ...]
     symptoms: Mapping[str, tuple[Symptom, ...]]
     cure: Cure
+    scores: Scored | None
     advice: tuple[str, ...]
     recipe: str
     budget: float
@@ -78,6 +80,7 @@ def diagnose(
     ``budget``: seconds after which nothing further is begun. Raises OnnxqError for whatever the user can mend.
     """
     said = model.name if isinstance(model, Card) else str(model) if isinstance(model, str | Path) else "model"
+    card = model if isinstance(model, Card) else None
     if isinstance(model, Card):
         samples, recipe, options = from_card(model, samples, recipe, options)
         model = model.model_path
@@ -118,6 +121,10 @@ def diagnose(
             lambda: time.perf_counter() < end,
             lambda done, total: progress("remedies", done, total),
         )
+    scores = None
+    if card is not None and cure.names and time.perf_counter() < end:
+        with clock("metric"):
+            scores = scored(card, [trial.model(written), trial.model(cure.recipe)])
     words = advice(state, found, noises, wrong, cure)
     text = recipe_text(cure.recipe, asked.name, words)
     return Diagnosed(
@@ -131,6 +138,7 @@ def diagnose(
         noises,
         wrong,
         cure,
+        scores,
         words,
         text,
         budget,

@@ -38,7 +38,12 @@ def _head(found: Diagnosed) -> Text:
 
 
 def _words(found: Diagnosed) -> RenderableType:
-    return Group(*(Padding(Text(line), (0, 0, 0, 2)) for line in found.advice))
+    lines = list(found.advice)
+    if (scores := found.scores) is not None:
+        before, after = (f"{value:.2f} {scores.unit}" for value in (scores.before, scores.after))
+        said = f"{scores.metric} on {scores.samples} samples: FP32 {scores.fp32:.2f} {scores.unit}"
+        lines.append(f"{said}, with the recipe as it is {before}, with the recommended one {after}.")
+    return Group(*(Padding(Text(line), (0, 0, 0, 2)) for line in lines))
 
 
 def _layers(found: Diagnosed, everything: bool) -> RenderableType:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from operator import is_
 
+import onnx
+
 from onnxq.backends.backend import Backend
 from onnxq.clock import Clock
 from onnxq.diagnosing.parts import Tensors
@@ -178,13 +180,17 @@ class Trial:
         """What came of it; what a pass refuses is told."""
         start = time.perf_counter()
         try:
-            result = finish(*self._ready(recipe))
-            session, heard = Session(result.stand_in or result.model, optimize=False), Heard()
+            session, heard = Session(self.model(recipe), optimize=False), Heard()
             for feeds, wanted in zip(self.batches, self.wanted, strict=True):
                 heard.add(wanted, session.run(feeds))
         except OnnxqError as error:
             return Tried(names, said, None, time.perf_counter() - start, str(error))
         return Tried(names, said, heard.noise, time.perf_counter() - start)
+
+    def model(self, recipe: Recipe) -> onnx.ModelProto:
+        """The graph that comes of it, as onnxruntime runs it."""
+        result = finish(*self._ready(recipe))
+        return result.stand_in or result.model
 
     def _ready(self, recipe: Recipe) -> tuple[Workspace, tuple[Pass, ...]]:
         done = self.whole.done

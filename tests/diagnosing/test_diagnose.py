@@ -38,7 +38,7 @@ def chain() -> onnx.ModelProto:
     shapes = {"w1": (8, 3, 3, 3), "w2": (8, 8, 3, 3), "w3": (8, 8, 3, 3), "w4": (8, 5)}
     weights = {name: normal(*shape, seed=seed) for seed, (name, shape) in enumerate(shapes.items())}
     biases = {f"b{i}": normal(size, seed=10 + i) for i, size in enumerate((8, 8, 8, 5), 1)}
-    return parse(CHAIN, **weights, **biases)
+    return parse(CHAIN, 17, **weights, **biases)
 
 
 def found_in(model: onnx.ModelProto, budget: float = 60) -> Diagnosed:

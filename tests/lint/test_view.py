@@ -81,8 +81,8 @@ def test_what_stands_between_a_packed_weight_and_its_grid_makes_no_activation_of
     model = parse(
         text,
         21,
-        s=np.float32(0.1),
-        z=np.uint8(128),
+        s=np.array(0.1, np.float32),
+        z=np.array(128, np.uint8),
         stored=np.ones((4, 4, 3, 3), np.int8),
         shift=np.ones((4, 1, 1, 1), np.int8),
         scales=np.full(4, 0.1, np.float32),

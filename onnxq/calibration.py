@@ -18,7 +18,7 @@ from onnxq.record import Record
 from onnxq.sample_words import words
 from onnxq.samples import Data
 from onnxq.stages import calibrated
-from onnxq.workspace import FloatRewrite, Pass, Progress, silent
+from onnxq.workspace import Pass, Progress, SampledRewrite, silent
 
 SUFFIX = ".part"  # of the file that an interrupted run leaves beside what it would have written
 
@@ -69,7 +69,7 @@ def calibrate(
 
 def _blind(passes: tuple[Pass, ...]) -> tuple[Pass, ...]:
     """Without rewrites that go by samples: of other samples they make another graph, whose statistics do not merge."""
-    return tuple(step for step in passes if not (isinstance(step, FloatRewrite) and hasattr(step, "samples")))
+    return tuple(step for step in passes if not isinstance(step, SampledRewrite))
 
 
 def _resumed(part: Path, measured: Measured) -> Measured:

@@ -140,3 +140,10 @@ class FloatRewrite(Pass, Protocol):
     """A pass that keeps the function: no float output may move by more than ``tolerance`` of its range."""
 
     tolerance: ClassVar[float]
+
+
+@runtime_checkable
+class SampledRewrite(FloatRewrite, Protocol):
+    """A rewrite that goes by samples: of others it makes another graph, and without any nothing."""
+
+    sampled: ClassVar[bool]

@@ -38,6 +38,7 @@ class AbsorbHighBias:
     """Move high biases behind the activation function, wherever layers, a ReLU and what moves values between allow."""
 
     name: ClassVar[str] = "absorb_high_bias"
+    sampled: ClassVar[bool] = True
     tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:

@@ -52,6 +52,7 @@ class BalanceActivations:
     solved: bool = False
     activation_bits: int | None = None
     name: ClassVar[str] = "balance_activations"
+    sampled: ClassVar[bool] = True
     tolerance: ClassVar[float] = TOLERANCE
 
     def __post_init__(self) -> None:

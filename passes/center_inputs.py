@@ -35,6 +35,7 @@ class CenterInputs:
     """Center what layers read that nothing has computed."""
 
     name: ClassVar[str] = "center_inputs"
+    sampled: ClassVar[bool] = True
     tolerance: ClassVar[float] = TOLERANCE
 
     def __call__(self, workspace: Workspace) -> bool:

@@ -37,6 +37,7 @@ class EqualizeChannels:
     gain_db: float = 1.0
     samples: int = 16
     name: ClassVar[str] = "equalize_channels"
+    sampled: ClassVar[bool] = True
     tolerance: ClassVar[float] = TOLERANCE
 
     def __post_init__(self) -> None:

@@ -14,14 +14,10 @@ from onnxq.inputs import Array, input_specs
 from onnxq.inspection.sample_shapes import SampleShapes
 from onnxq.ledger import Entry
 from onnxq.model import to_graph
-from onnxq.passes import AbsorbHighBias, BalanceActivations, EqualizeChannels, FoldConstants, PlanIntegers
-from onnxq.passes.center_inputs import CenterInputs
+from onnxq.passes import FoldConstants, PlanIntegers
 from onnxq.recipe import Recipe
 from onnxq.samples import Samples, open_samples
-from onnxq.workspace import FloatRewrite, Pass, Workspace
-
-SAMPLED = AbsorbHighBias | BalanceActivations | CenterInputs | EqualizeChannels
-"""Rewrites that look at samples. They change values, and may add a Mul, Min or Sub, not which layers can be integer."""
+from onnxq.workspace import FloatRewrite, Pass, SampledRewrite, Workspace
 
 
 @dataclass(frozen=True)
@@ -67,14 +63,15 @@ def begun(source: onnx.ModelProto, backends: Sequence[Backend]) -> Workspace:
 def prepare(base: Workspace, recipe: Recipe) -> None:
     """The rewrites that serve every backend."""
     for step in _shared(recipe):
-        if not isinstance(step, SAMPLED | FoldConstants):
+        if not isinstance(step, SampledRewrite | FoldConstants):
             step(base)
 
 
 def left_out(backends: Sequence[Backend], recipe: Recipe) -> tuple[str, ...]:
-    """Names of the rewrites that wait for samples."""
+    """Names of the rewrites that wait for samples. They change values, and may add a Mul, Min or Sub, not which layers
+    can be integer."""
     every = [*_before_plan(recipe), *(step for backend in backends for step in backend.preparation)]
-    return tuple(dict.fromkeys(step.name for step in every if isinstance(step, SAMPLED)))
+    return tuple(dict.fromkeys(step.name for step in every if isinstance(step, SampledRewrite)))
 
 
 def planned(base: Workspace, backend: Backend, recipe: Recipe, shapes: SampleShapes) -> Planned:
@@ -82,7 +79,7 @@ def planned(base: Workspace, backend: Backend, recipe: Recipe, shapes: SampleSha
     space = base.fork(backend)
     own = _before_plan(recipe)[len(_shared(recipe)) :]
     for step in (*backend.preparation, *own):
-        if not isinstance(step, SAMPLED):
+        if not isinstance(step, SampledRewrite):
             step(space)
     problem = None
     try:

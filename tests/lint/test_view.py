@@ -71,3 +71,23 @@ def test_every_rule_is_documented() -> None:
     assert len(rules) > 30
     said = (root / "docs/check.md").read_text()
     assert [rule for rule in sorted(rules) if f"`{rule}`" not in said] == []
+
+
+def test_what_stands_between_a_packed_weight_and_its_grid_makes_no_activation_of_it() -> None:
+    text = """g (float[N,4,6,6] x) => (float[N,4,6,6] y) {
+        q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)
+        wide = Cast<to = 3>(stored) around = Sub(wide, shift) w = DequantizeLinear<axis = 0>(around, scales, zeros)
+        y = Conv<pads = [1,1,1,1]>(d, w) }"""
+    model = parse(
+        text,
+        21,
+        s=np.array(0.1, np.float32),
+        z=np.array(128, np.uint8),
+        stored=np.ones((4, 4, 3, 3), np.int8),
+        shift=np.ones((4, 1, 1, 1), np.int8),
+        scales=np.full(4, 0.1, np.float32),
+        zeros=np.zeros(4, np.int8),
+    )
+    seen = View.of(model)
+    assert {pair.source: pair.constant for pair in seen.pairs.values()} == {"x": False, "around": True}
+    assert [pair.source for pair in seen.activations] == ["x"]

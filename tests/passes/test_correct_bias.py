@@ -31,18 +31,22 @@ HIT = ("onnxruntime", "openvino", "tensorrt", "tflite", "vitis")
 LEFT = {4: 0.1, 8: 0.8}  # of the error, by bits
 
 
-def biased_weight(*shape: int, seed: int = 0, bits: int = 4) -> Array:
-    """Weights a little above the middle between two integers of their grid, of which nearly all are rounded up."""
+def biased_weight(*shape: int, seed: int = 0, bits: int = 4, shifted: bool = True) -> Array:
+    """Weights a little above the middle between two integers of their grid, of which nearly all are rounded up;
+    ``shifted``: of few bits, as engines have them, which the lowest integer belongs to as well."""
     largest = 2 ** (bits - 1) - 1
     whole = np.random.default_rng(seed).integers(-largest, largest, shape)
     weight = (whole + 0.5 + 0.05 * np.random.default_rng(seed).random(shape)).astype(np.float32)
     weight.reshape(shape[0], -1)[:, 0] = largest
+    if shifted and bits < 8:
+        weight.reshape(shape[0], -1)[:, 1] = -largest - 1
     return weight / np.float32(largest * np.sqrt(np.prod(shape[1:])))
 
 
-def net(bits: int = 4, text: str = TEXT, **changed: Any) -> onnx.ModelProto:
+def net(bits: int = 4, text: str = TEXT, shifted: bool = True, **changed: Any) -> onnx.ModelProto:
     weights: dict[str, Any] = {
-        name: biased_weight(*shape, seed=at, bits=bits) for at, (name, shape) in enumerate(SHAPES.items())
+        name: biased_weight(*shape, seed=at, bits=bits, shifted=shifted)
+        for at, (name, shape) in enumerate(SHAPES.items())
     }
     biases = {"b1": normal(8), "b3": normal(8), "b4": normal(6)}
     return parse(text, **{**weights, **biases, **changed})
@@ -69,7 +73,7 @@ def error(space: Workspace, x: Array = TEST) -> float:
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("backend", HIT)
 def test_outputs_come_closer(backend: str, bits: Literal[4, 8]) -> None:
-    space = rounded(net(bits), bits, backend)
+    space = rounded(net(bits, shifted=backend_of(backend).low_bits.shifts), bits, backend)
     before, graph = error(space), [node.op for node in space.graph.nodes]
     assert CorrectBias()(space)
     assert error(space) < before * (LEFT[bits] if backend != "vitis" or bits == 4 else 0.95)  # its biases have 8 bits

@@ -16,6 +16,7 @@ from onnxq.diagnosing.switched import Site
 from onnxq.execute import Session, returning
 from onnxq.graph import HEAVY_OPS, every_node, layout
 from onnxq.inputs import Array
+from onnxq.passes.calibrate import collect
 from onnxq.scheme import QParams, dequantize, held
 from onnxq.statistics import TensorStatistics
 from onnxq.workspace import RoundedWeight, Workspace
@@ -42,6 +43,7 @@ def symptoms(
     space: Workspace, sites: Sequence[Site], batches: Sequence[Mapping[str, Array]]
 ) -> dict[str, tuple[Symptom, ...]]:
     """Of every layer, worst first within its weights and within its activations."""
+    collect(space, space.plan.watched, histogram=True)  # a calibrator may have asked for extremes alone
     weights = {weight.tensor: rounded for weight, rounded in space.weights.items()}
     nodes = {node.name: node for node in every_node(space.graph)}
     reach = _channel_reach(space, batches)

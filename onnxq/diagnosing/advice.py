@@ -93,6 +93,8 @@ def _sentence(reasons: Sequence[str]) -> str:
 
 
 def _do(cure: Cure) -> str:
+    if not cure.alone:
+        return "There was no time to try a remedy."
     if not cure.names:
         return "None of the remedies that were tried helps: keep the recipe."
     before = "no graph" if cure.before.noise is None else f"{decibels(cure.before.noise)} dB"

@@ -31,7 +31,7 @@ def _head(found: Diagnosed) -> Text:
         f"{found.title}; data: {found.data}; judged on {found.samples} of them",
         sane,
         f"outputs with weights quantized: {decibels(parts.weights)} dB, activations: {decibels(parts.activations)} dB, "
-        f"both: {decibels(parts.both)} dB",
+        f"both: {decibels(parts.both)} dB, before biases are corrected",
         f"time: {seconds}, of a budget of {found.budget:g} s",
     )
     return Text.assemble((found.model, "bold"), *(f"\n{line}" for line in lines))
@@ -48,18 +48,23 @@ def _words(found: Diagnosed) -> RenderableType:
 
 def _layers(found: Diagnosed, everything: bool) -> RenderableType:
     shown = found.layers if everything else found.layers[:LAYERS]
-    table = _table("layer", "alone dB", "weights dB", "output dB", "left float dB", "what is wrong")
+    table = _table("layer", "alone dB", "weights", "output", "left float dB")
+    rest: list[RenderableType] = []
     for one in shown:
         wrong = found.symptoms.get(one.site.layer, ())
-        cells = (_db(one.alone if one.measured else None), _db(one.weights), _db(one.activations), _db(one.left_out))
-        said = [symptom.said for symptom in (wrong if everything else wrong[:SHORT])]
-        table.add_row(_name(one), *cells, "; ".join(said))
-    rest: list[RenderableType] = []
+        weights, output = one.weights if one.site.weights else None, one.activations if one.site.activations else None
+        cells = (_db(one.alone if one.measured else None), _db(weights), _db(output), _db(one.left_out))
+        table.add_row(_name(one), *cells)
+        said = "; ".join(symptom.said for symptom in (wrong if everything else wrong[:SHORT]))
+        if said:
+            rest.append(Padding(Text.assemble((f"{one.site.layer}: ", "bold"), said), (0, 0, 0, 2)))
+    if rest:
+        rest = [Text("\nWhat is wrong there:"), *rest]
     if len(shown) < len(found.layers):
-        rest.append(Text(f"and {len(found.layers) - len(shown)} more layers: --all shows them", "dim"))
+        rest.insert(0, Text(f"and {len(found.layers) - len(shown)} more layers: --all shows them", "dim"))
     unmeasured = [one for one in found.layers if not one.measured]
     if unmeasured:
-        rest.append(Text(f"{len(unmeasured)} layers were not measured: a larger --budget measures them", "yellow"))
+        rest.insert(0, Text(f"{len(unmeasured)} layers were not measured: a larger --budget measures them", "yellow"))
     return Group(table, *rest)
 
 
@@ -95,5 +100,6 @@ def _db(noise: float | None) -> str:
 def _table(*titles: str) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for title in titles:
-        table.add_column(title, justify="right" if title.endswith("dB") or title == "s" else "left")
+        number = title.endswith("dB") or title in ("weights", "output", "s")
+        table.add_column(title, justify="right" if number else "left", no_wrap=number or title == "layer")
     return table

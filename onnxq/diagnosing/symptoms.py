@@ -17,7 +17,7 @@ from onnxq.execute import Session, returning
 from onnxq.graph import HEAVY_OPS, every_node, layout
 from onnxq.inputs import Array
 from onnxq.passes.calibrate import collect
-from onnxq.scheme import QParams, dequantize, held
+from onnxq.scheme import QParams, Scheme, dequantize, held
 from onnxq.statistics import TensorStatistics
 from onnxq.workspace import RoundedWeight, Workspace
 
@@ -81,7 +81,7 @@ def _of_weight(name: str, values: Array, rounded: RoundedWeight, axis: int | Non
     others = tuple(at for at in range(values.ndim) if at != axis)
     reach = np.abs(values).max(others).astype(np.float64)
     if rounded.params.scheme.axis is None:
-        yield from _outlier("weights", name, reach, rounded.params.scheme.bits)
+        yield from _outlier("weights", name, reach, rounded.params.scheme)
     made = np.abs(dequantize(rounded.integers, rounded.params)).max(others)
     lost = int(np.sum((made == 0) & (reach > 0)))
     if lost:
@@ -94,7 +94,7 @@ def _of_weight(name: str, values: Array, rounded: RoundedWeight, axis: int | Non
 
 def _of_activation(name: str, seen: TensorStatistics | None, grid: QParams, reach: Vector | None) -> Iterator[Symptom]:
     if reach is not None:
-        yield from _outlier("activations", name, reach, grid.scheme.bits)
+        yield from _outlier("activations", name, reach, grid.scheme)
         if dead := int(np.sum(reach == 0)):
             said = (
                 f"{dead} of {len(reach)} channels of {name!r} {_are(dead, 'was', 'were')} zero on all samples looked at"
@@ -122,10 +122,10 @@ def _of_activation(name: str, seen: TensorStatistics | None, grid: QParams, reac
         yield Symptom("eaten_range", "activations", name, far / most, said)
 
 
-def _outlier(where: str, name: str, reach: Vector, bits: int) -> Iterator[Symptom]:
-    """One channel that reaches far beyond the median one, where one grid serves all of them."""
-    live = reach[reach > 0]
-    if len(live) < 2:
+def _outlier(where: str, name: str, reach: Vector, scheme: Scheme) -> Iterator[Symptom]:
+    """One channel that reaches far beyond the median one, where one grid of even steps serves all of them."""
+    live, bits = reach[reach > 0], scheme.bits
+    if len(live) < 2 or not scheme.even:
         return
     times, at = float(live.max() / np.median(live)), int(reach.argmax())
     if times >= FAR:

@@ -1,4 +1,4 @@
-"""onnxq, for the backend onnxruntime, without building an engine: what its peers do."""
+"""onnxq, for the backend onnxruntime if no other is asked for, without building an engine: what its peers do."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,9 @@ def quantize(
     feeds: Sequence[Mapping[str, np.ndarray]],
     out: str,
     recipe: Mapping[str, object] | None = None,
+    backend: str = "onnxruntime",
     **options: Any,
 ) -> None:
-    result = onnxq.quantize(model, feeds, recipe=recipe, options=onnxq.Options(build=False, **options))
-    result["onnxruntime"].save(Path(out))
+    asked = onnxq.Options(build=False, **options)
+    result = onnxq.quantize(model, feeds, backend=backend, recipe=recipe, options=asked)
+    result[backend].save(Path(out))

@@ -6,6 +6,7 @@ Is the float model sane on the engine? Is it weights or activations? Which layer
 helps? Everything is judged by the noise of the model's outputs on a few samples.
 """
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ from onnxq.diagnosing.sanity import Sanity, sanity
 from onnxq.diagnosing.scored import Scored, scored
 from onnxq.diagnosing.switched import AT_INPUT, switched
 from onnxq.diagnosing.symptoms import Symptom, spreads, symptoms
+from onnxq.errors import DataError
 from onnxq.execute import Session
 from onnxq.few_samples import few
 from onnxq.model import ModelLike
@@ -98,6 +100,12 @@ def diagnose(
             network.wanted, own.samples, len(network.sites), (end - time.perf_counter()) / 2
         )
         found = parts(network, batches, wanted)
+        if math.isinf(min(found.weights, found.activations, found.both)):
+            raise DataError(
+                f"{own.samples.description}: no output can be compared, being zero, infinite, integer, or of another "
+                "shape once the model is quantized. Give samples like those the model will see, or cut the model "
+                "before what selects boxes."
+            )
         state = sanity(own.source, asked, batches)
     with clock("layers"):
         last = time.perf_counter() + LAYERS_SHARE * (end - time.perf_counter())

@@ -9,7 +9,7 @@ import pytest
 
 from broken import PLAIN, broken
 from corpus import judge
-from onnxq import Options, quantize
+from onnxq import DataError, Options, quantize
 from onnxq.backends import backend_of
 from onnxq.diagnosing.diagnose import Diagnosed, diagnose
 from onnxq.execute import Session
@@ -92,6 +92,17 @@ def test_a_model_that_is_not_sane() -> None:
     found = found_in(model)
     assert not found.sanity.sane
     assert "FP32" in found.advice[0]
+
+
+def test_outputs_that_cannot_be_compared() -> None:
+    model = parse(
+        "dead (float[N,3,8,8] x) => (float[N,4,6,6] y) { [c] a = Conv(x, w, b) y = Relu(a) }",
+        17,
+        w=normal(4, 3, 3, 3),
+        b=np.full(4, -1e4, np.float32),
+    )
+    with pytest.raises(DataError, match="no output can be compared"):
+        diagnose(model, FEEDS, backend="openvino", recipe=PLAIN)
 
 
 @corpus

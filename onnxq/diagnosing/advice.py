@@ -4,15 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from onnxq.diagnosing.cure import GOOD, Cure
 from onnxq.diagnosing.layers import LayerNoise
 from onnxq.diagnosing.parts import Parts
-from onnxq.diagnosing.remedies import GOOD, Cure
 from onnxq.diagnosing.sanity import Sanity
 from onnxq.diagnosing.switched import AT_INPUT
-from onnxq.diagnosing.symptoms import Symptom
+from onnxq.diagnosing.symptoms import Symptom, spreads
 from onnxq.held_out import decibels
 from onnxq.recipe import Recipe
 
+WIDE = 32.0  # times as far: 5 of 8 bits
 MUCH = 2.0  # times as much noise: 3 dB
 
 
@@ -24,7 +25,19 @@ def advice(
     cure: Cure,
 ) -> tuple[str, ...]:
     """Sentences, the most important first."""
-    return tuple(filter(None, (_sane(state), _state(cure), _where(parts), _worst(layers, parts, found), _do(cure))))
+    return tuple(
+        filter(
+            None,
+            (
+                _sane(state),
+                _state(cure),
+                _where(parts),
+                _worst(layers, parts, found),
+                _widest(layers, found),
+                _do(cure),
+            ),
+        )
+    )
 
 
 def recipe_text(recipe: Recipe, backend: str, said: Sequence[str]) -> str:
@@ -81,6 +94,18 @@ def _worst(layers: Sequence[LayerNoise], parts: Parts, found: Mapping[str, Seque
         said += f"; with it left float, and all others quantized, {decibels(first.left_out)} dB"
     reasons = [symptom.said for symptom in found.get(first.site.layer, ())][:2]
     return f"{said}. {_sentence(reasons)}".strip()
+
+
+def _widest(layers: Sequence[LayerNoise], found: Mapping[str, Sequence[Symptom]]) -> str:
+    """Another layer than the first, whose channels spread most: it may hide behind noisier ones."""
+    wide = {name: size for name, size in spreads(found).items() if size >= WIDE}
+    if not wide or not layers:
+        return ""
+    name = max(wide, key=wide.__getitem__)
+    if wide[name] <= spreads(found).get(layers[0].site.layer, 0.0):
+        return ""
+    said = max((one for one in found[name] if one.kind == "outlier_channel"), key=lambda one: one.size).said
+    return f"Channels spread most in {name}: {said}."
 
 
 def _called(one: LayerNoise) -> str:

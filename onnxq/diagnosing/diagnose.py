@@ -18,9 +18,10 @@ from onnxq.backends.backend import Backend
 from onnxq.begin import begin, from_card, written_recipe
 from onnxq.clock import Clock
 from onnxq.diagnosing.advice import advice, recipe_text
+from onnxq.diagnosing.cure import Cure, Trial, cured
 from onnxq.diagnosing.layers import LayerNoise, layers, ranked
 from onnxq.diagnosing.parts import Parts, Tensors, parts
-from onnxq.diagnosing.remedies import Cure, Trial, cured, remedies
+from onnxq.diagnosing.remedies import remedies
 from onnxq.diagnosing.sanity import Sanity, sanity
 from onnxq.diagnosing.scored import Scored, scored
 from onnxq.diagnosing.switched import AT_INPUT, switched

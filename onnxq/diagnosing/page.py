@@ -5,9 +5,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from onnxq.diagnosing.cure import Cure, Tried
 from onnxq.diagnosing.diagnose import Diagnosed
 from onnxq.diagnosing.layers import LayerNoise
-from onnxq.diagnosing.remedies import Cure, Tried
 from onnxq.held_out import decibels
 
 LAYERS = 10  # rows, unless all are asked for

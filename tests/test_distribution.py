@@ -25,6 +25,7 @@ OWN = (
     "cluster",
     "comparing",
     "data",
+    "diagnosing",
     "evaluating",
     "html",
     "inspection",

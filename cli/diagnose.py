@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onnxq.cli.options import DATA, OUT, PLAN, JsonFile, ModelOrCard, Preprocess, Quiet, SampleCount, Samples, Seed
+from onnxq.cli.options import OUT, PLAN, JsonFile, ModelOrCard, Preprocess, Quiet, SampleCount, Samples, Seed
 from onnxq.cli.outputs import backend_choices
 
 if TYPE_CHECKING:

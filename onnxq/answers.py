@@ -1,12 +1,12 @@
 """Is it still right? FP32 against the Q/DQ graph against the engine, on data, through Polygraphy's comparator."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from onnxq.comparing.figures import figures
+from onnxq.comparing.sides import Side
 from onnxq.errors import ModelError
 from onnxq.execute import real_samples
 from onnxq.inputs import Array
@@ -67,50 +67,17 @@ def answers(run: Run, samples: Samples, batch: int, step: Callable[[int], None],
 
 def compare(reference: Answers, other: Answers) -> tuple[Likeness, ...]:
     """Each float output of ``other`` beside that of ``reference``."""
-    from polygraphy.comparator import CosineSimilarityCompareFunc, SimpleCompareFunc, SnrCompareFunc
-
     count = min(reference.count, other.count)
     pair = [{n: a[: len(a) * count // s.count] for n, a in s.outputs.items()} for s in (reference, other)]
     names = [n for n, a in pair[0].items() if a.dtype.kind == "f" and a.size and pair[1][n].shape == a.shape]
     if not names:
         return ()
-    snr, cosine, simple = (
-        _polygraphy([{n: side[n] for n in names} for side in pair], func())
-        for func in (SnrCompareFunc, CosineSimilarityCompareFunc, SimpleCompareFunc)
-    )
+    first, second = (Side("", ({name: one[name] for name in names},)) for one in pair)
+    snr, cosine, largest = (figures(first, second, figure) for figure in ("snr", "cosine_similarity", "max_absdiff"))
     return tuple(
-        Likeness(
-            name,
-            float(snr[name].snr),
-            float(cosine[name].cosine_similarity),
-            float(simple[name].max_absdiff),
-            _agreement(pair[0][name], pair[1][name]),
-        )
+        Likeness(name, snr[name][0], cosine[name][0], largest[name][0], _agreement(pair[0][name], pair[1][name]))
         for name in names
     )
-
-
-def _polygraphy(pair: list[dict[str, Array]], func: object) -> dict[str, Any]:
-    """Polygraphy's result for each output, by name."""
-    from polygraphy.comparator import Comparator, RunResults
-
-    results = RunResults()
-    for name, outputs in zip(("fp32", "quantized"), pair, strict=True):
-        results.add([outputs], runner_name=name)
-    with _quiet():
-        compared = Comparator.compare_accuracy(results, compare_func=func)
-    (pairs,) = compared  # one comparison, of one pair of runners, with one iteration
-    ((found,),) = pairs.values()
-    return dict(found)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Polygraphy logs every comparison at length, errors relative to next to nothing too; ours go into the report."""
-    from polygraphy.logger import G_LOGGER
-
-    with G_LOGGER.verbosity(G_LOGGER.CRITICAL), np.errstate(over="ignore"):
-        yield
 
 
 def _agreement(reference: Array, other: Array) -> float | None:

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 
 import onnx
 
+from onnxq.backends import require
 from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine, Reading
 from onnxq.backends.heavy import heavy_nodes
 from onnxq.backends.timing import side_by_side
 from onnxq.cost import macs
 from onnxq.errors import EngineError
-from onnxq.inputs import Array, InputSpec
+from onnxq.inputs import Array, InputSpec, input_specs
 from onnxq.outside import outsiders
 
 
@@ -55,6 +56,17 @@ def build(
     if any(heavy.inside for heavy in heavy_nodes(quantized)):
         share = None if integer else 0.0  # work in bodies of If, Loop and Scan cannot be counted
     return engine, Built(reading, len(reading.layers), len(integer), share, *times, work)
+
+
+def engine_that_runs(backend: Backend, model: onnx.ModelProto, feeds: Mapping[str, Array]) -> tuple[Engine, Reading]:
+    """The engine for inputs like ``feeds``, and what it did. Raises EngineMissing, and EngineError where it is refused,
+    or was compiled for a device that is not here."""
+    require(backend)
+    engine = backend.engine(model, fixed_shapes(backend, feeds, input_specs(model)))
+    reading = engine.read_back()
+    if not reading.executed:
+        raise EngineError(f"{backend.title}: the engine was compiled for a device that is not here, and cannot run")
+    return engine, reading
 
 
 def _float_engine(backend: Backend, source: onnx.ModelProto, fixed: Mapping[str, tuple[int, ...]]) -> Engine | None:

@@ -16,6 +16,11 @@ from onnxq.new_constants import Edit, NewConstants, both, stored
 Array = NDArray[np.float64]
 
 
+def channel_axis(rank: int) -> int:
+    """Of an activation: the second axis of images, else the last."""
+    return 1 if rank > 3 else rank - 1
+
+
 def output_channels(node: gs.Node) -> int:
     """How many channels the node makes. Raises Declined if its weight is not constant."""
     where = _layout(node)

@@ -5,11 +5,11 @@ follow. Of every batch only those tensors are kept that later parts read, and ev
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 
 from onnxq.execute import Session
 from onnxq.inputs import Array
+from onnxq.piece import piece
 from onnxq.reads import reads
 
 FEWEST = 4  # batches that are kept, however large they are
@@ -53,8 +53,11 @@ class Walk:
         """
         kept, part = self.kept[at], self._part
         if part.gives:
-            self._session = self._session or Session(self._alone(kept), optimize=False)
-            kept.update(self._session.run({name: kept[name] for name in part.reads}))
+            fed = {name: kept[name] for name in part.reads}
+            if self._session is None:
+                alone = piece(self._model, part.nodes, self._constants, fed, part.gives)
+                self._session = Session(alone, optimize=False)
+            kept.update(self._session.run(fed))
         ends = {name: kept[name] for name in part.ends}
         for name in part.done:
             kept.pop(name, None)
@@ -62,21 +65,6 @@ class Walk:
 
     _part: Part
     _session: Session | None
-
-    def _alone(self, kept: Mapping[str, Array]) -> onnx.ModelProto:
-        """The part as a model of its own."""
-        part, model = self._part, onnx.ModelProto()
-        model.ir_version = self._model.ir_version
-        model.opset_import.extend(self._model.opset_import)
-        model.graph.name = self._model.graph.name
-        model.graph.node.extend(part.nodes)
-        read = {name: None for node in part.nodes for name in reads(node)}
-        model.graph.initializer.extend(self._constants[name] for name in read if name in self._constants)
-        for name in part.reads:
-            value = model.graph.input.add(name=name)
-            value.type.tensor_type.elem_type = onnx.helper.np_dtype_to_tensor_dtype(np.asarray(kept[name]).dtype)
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in part.gives)
-        return model
 
 
 def side_by_side(walks: Sequence[Walk], limit: int) -> Iterator[tuple[dict[str, Array], ...]]:

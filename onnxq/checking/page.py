@@ -11,8 +11,10 @@ from onnxq.backends.engine import Layer
 from onnxq.checking.check import Checked
 from onnxq.checking.parity import Output, Parity
 from onnxq.lint.finding import SEVERITIES, Finding
+from onnxq.shortened import shortened
 
 LAYERS = 12  # shown without --all: those that are not INT8 first, then the heaviest
+CUT = (20, 27)  # characters of a long name that are shown
 NODES = 3  # named per finding
 STYLES = {"rejected": "bold red", "wrong": "bold red", "float": "yellow", "slow": "yellow"}
 SAYS = {
@@ -64,7 +66,7 @@ def _layers(found: Checked, everything: bool) -> RenderableType:
         share = f"{100 * found.macs[layer.node] / total:.1f} %" if layer.node in found.macs and total else ""
         style = "green" if layer.precision == "int8" else "yellow"
         detail = f"{layer.detail} (nothing quantized in the graph)" if layer.node in found.bare else layer.detail
-        table.add_row(_short(layer.node), layer.op_type, share, Text(layer.precision, style), detail)
+        table.add_row(shortened(layer.node, *CUT), layer.op_type, share, Text(layer.precision, style), detail)
     if len(chosen) == len(layers):
         return table
     return Group(table, Text(f"and {len(layers) - len(chosen)} more layers: --all shows them", "dim"))
@@ -97,7 +99,7 @@ def _output(out: Output | None) -> list[str | Text]:
         return ["no float output", "", "", ""]
     sides = (out.engine_graph, out.graph_float, out.engine_float)
     style = "bold red" if out.wrong else ""
-    return [_short(out.name), *(Text("" if side is None else _decibel(side), style) for side in sides)]
+    return [shortened(out.name, *CUT), *(Text("" if side is None else _decibel(side), style) for side in sides)]
 
 
 def _decibel(value: float) -> str:
@@ -113,7 +115,7 @@ def _findings(findings: Sequence[Finding], everything: bool) -> list[RenderableT
         return [Text("No findings.", "green")]
     lines: list[RenderableType] = []
     for (rule, severity, why), group in groups.items():
-        names = [_short(entry.node) for entry in group]
+        names = [shortened(entry.node, *CUT) for entry in group]
         shown = names if everything else names[:NODES]
         more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
         title = Text.assemble((rule, STYLES[severity]), f"  {SAYS[severity]}  ", (f"{len(names)} × ", "bold"))
@@ -127,8 +129,3 @@ def _table(*titles: str) -> Table:
     for title in titles:
         table.add_column(title)
     return table
-
-
-def _short(name: str) -> str:
-    """Long names of exporters, cut in the middle: both ends tell layers apart."""
-    return name if len(name) <= 48 else f"{name[:20]}…{name[-27:]}"

@@ -10,17 +10,19 @@ from typing import Any
 
 import onnx
 
-from onnxq.backends import backend_of, require
+from onnxq.backends.backend import Backend
 from onnxq.backends.engine import Engine
-from onnxq.build import fixed_shapes
-from onnxq.comparing.first_difference import UNLIKE, Difference, first_difference
+from onnxq.build import engine_that_runs
+from onnxq.checking.parity import UNLIKE
+from onnxq.comparing.first_difference import Difference, first_difference
 from onnxq.comparing.inner import Layer, layers
 from onnxq.comparing.rows import Gates, Table, table
 from onnxq.comparing.score import Score, score
 from onnxq.comparing.sides import Feeds, Side, saved_side
 from onnxq.cost import macs
-from onnxq.errors import DataError, EngineError, RecipeError
+from onnxq.errors import DataError, RecipeError
 from onnxq.evaluating.feeding import common_inputs, labelled_batches
+from onnxq.evaluating.running import backend_to_run
 from onnxq.execute import Session
 from onnxq.inputs import InputSpec, input_specs
 from onnxq.metrics import Metric, Setting, parse_metric
@@ -99,7 +101,8 @@ def compare(
         raise RecipeError(
             f"{second}: are saved outputs; only a model can be built by an engine (--engine, --min-int8)."
         )
-    if min_int8 is not None and engine is None:
+    backend = None if engine is None else backend_to_run(engine)
+    if min_int8 is not None and backend is None:
         raise RecipeError("--min-int8 wants the engine that is to run in INT8: give --engine.")
     if every_layer and None in models:
         raise RecipeError("--layers compares two models; saved outputs have no layers.")
@@ -114,11 +117,13 @@ def compare(
     parts = () if specs is None else _parts(models, specs, data, batch or SAMPLES, count, preprocessing, seed, measure)
     feeds = tuple(part.feeds for part in parts)
     a = _side(first, models[0], None, parts, progress)
-    built = None if engine is None or models[1] is None else _engine(models[1], engine, feeds[0])
-    b = _side(second, models[1], built, parts, progress, engine)
+    built, share = None, None
+    if backend is not None and models[1] is not None:
+        built, reading = engine_that_runs(backend, models[1], feeds[0])
+        share = reading.int8_share(macs(models[1], {name: array.shape for name, array in feeds[0].items()}))
+    b = _side(second, models[1], built, parts, progress, backend)
     found = table(a, b, gates)
     missed = [f"{row.output}: {said}" for row in found.rows for said in row.missed]
-    share = None if built is None or models[1] is None else _int8_macs(models[1], built, feeds[0])
     if min_int8 is not None and (share is None or share < min_int8):
         said = "how much is INT8 is not known" if share is None else f"{100 * share:.1f} % of the MACs are INT8"
         missed.append(f"{said}; {100 * min_int8:g} % wanted (--min-int8)")
@@ -129,9 +134,9 @@ def compare(
     if every_layer and models[0] is not None and models[1] is not None:
         inner = layers(models[0], models[1], feeds)
     difference = None
-    if engine is not None and models[1] is not None and any(_far(row.sqnr_db) for row in found.rows):
+    if backend is not None and models[1] is not None and any(_far(row.sqnr_db) for row in found.rows):
         progress("look for the first difference", 0, None)
-        difference = first_difference(models[1], backend_of(engine), feeds[0])
+        difference = first_difference(models[1], backend, feeds[0])
     return Compared(a, b, feeds, found, inner, share, difference, values, tuple(missed))
 
 
@@ -180,35 +185,17 @@ def _side(
     engine: Engine | None,
     parts: Sequence[Batch],
     progress: Progress,
-    backend: str | None = None,
+    backend: Backend | None = None,
 ) -> Side:
     if model is None:
         assert isinstance(entry, (str, Path))
         return saved_side(Path(entry))
     name = Path(entry).name if isinstance(entry, (str, Path)) else model.graph.name or "the model"
     run = Session(model, optimize=False).run if engine is None else engine.run
-    title = name if backend is None or engine is None else f"{name} on {backend_of(backend).title}"
+    title = name if backend is None or engine is None else f"{name} on {backend.title}"
     iterations = []
     for done, part in enumerate(parts):
         progress(f"run {title}", done, len(parts))
         iterations.append(run(part.feeds))  # whole, as Polygraphy would have it: what fills a batch up is in the feeds
     progress(f"run {title}", len(parts), len(parts))
     return Side(title, tuple(iterations))
-
-
-def _engine(model: onnx.ModelProto, name: str, feeds: Feeds) -> Engine:
-    target = backend_of(name)
-    if target.simulated:
-        raise RecipeError(f"{target.title} is simulated: onnxq has no engine of it, so none can be compared.")
-    require(target)
-    engine = target.engine(model, fixed_shapes(target, feeds, input_specs(model)))
-    if not engine.read_back().executed:
-        raise EngineError(
-            f"{target.title}: the engine was compiled for a device that is not here, so it has no answers."
-        )
-    return engine
-
-
-def _int8_macs(model: onnx.ModelProto, engine: Engine, feeds: Feeds) -> float | None:
-    work: Mapping[str, int] = macs(model, {name: array.shape for name, array in feeds.items()})
-    return engine.read_back().int8_share(work)

@@ -13,13 +13,13 @@ import onnx_graphsurgeon as gs
 
 from onnxq.backends.backend import Backend
 from onnxq.build import fixed_shapes
+from onnxq.checking.parity import UNLIKE
 from onnxq.errors import EngineError
 from onnxq.execute import Session
 from onnxq.inputs import Array, input_specs
 from onnxq.model import export, to_graph
 from onnxq.sqnr import sqnr_db
 
-UNLIKE = 15.0  # dB of the engine against the graph: what rounds otherwise here and there has 29 and more
 GRIDS = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -51,21 +51,19 @@ def first_difference(model: onnx.ModelProto, backend: Backend, feeds: Mapping[st
         return min(sqnr_db(said[name], made[name]) for name in said)
 
     last = max(at for at, node in enumerate(nodes) if any(out in graph.outputs for out in node.outputs))
-    if apart(last) >= UNLIKE:
-        return None
-    return _halved(nodes, last, apart)
+    there = apart(last)
+    return None if there >= UNLIKE else _halved(nodes, {last: there}, apart)
 
 
-def _halved(nodes: list[gs.Node], last: int, apart: Callable[[int], float]) -> Difference:
-    """Between a node that is alike (before the first) and one that is not."""
-    alike, unlike, known = -1, last, {}
+def _halved(nodes: list[gs.Node], known: dict[int, float], apart: Callable[[int], float]) -> Difference:
+    """Between what is alike, before the first node, and the one that is ``known`` not to be."""
+    alike, (unlike,) = -1, known
     while unlike - alike > 1:
         middle = (alike + unlike) // 2
         known[middle] = apart(middle)
         alike, unlike = (middle, unlike) if known[middle] >= UNLIKE else (alike, middle)
     node = nodes[unlike]
-    there = known.get(unlike, apart(unlike))
-    return Difference(node.name, node.op, node.outputs[0].name, there, known.get(alike))
+    return Difference(node.name, node.op, node.outputs[0].name, known[unlike], known.get(alike))
 
 
 def _up_to(graph: gs.Graph, tensor: str) -> gs.Graph:

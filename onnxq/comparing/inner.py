@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnxq.channels import channel_axis
 from onnxq.execute import Session, returning
 from onnxq.inputs import Array
 
@@ -52,7 +53,7 @@ def layers(first: onnx.ModelProto, second: onnx.ModelProto, feeds: Iterable[Mapp
 
 def _products(a: Array, b: Array) -> NDArray[np.float64]:
     """[3, channels]: sums of a a, a b and b b. Channels are the second axis of images, else the last."""
-    axis = 1 if a.ndim > 3 else a.ndim - 1
+    axis = channel_axis(a.ndim)
     rows = [np.moveaxis(np.atleast_1d(x), axis, 0).reshape(np.atleast_1d(x).shape[axis], -1) for x in (a, b)]
     x, y = (row.astype(np.float64) for row in rows)
     return np.stack([np.einsum("cn,cn->c", *pair) for pair in ((x, x), (x, y), (y, y))])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from onnxq.comparing.sides import Side, run_results
+from onnxq.comparing.figures import figures
+from onnxq.comparing.sides import Side
 from onnxq.errors import DataError
 
 
@@ -49,9 +50,9 @@ def table(first: Side, second: Side, gates: Gates = Gates()) -> Table:
         )
     names, left_out = _common(first, second)
     floats = [n for n in names if all(run[n].dtype.kind == "f" for side in (first, second) for run in side.iterations)]
-    found = _figures(_only(first, names), _only(second, names), "max_absdiff")
-    sqnr = _figures(_only(first, floats), _only(second, floats), "snr") if floats else {}
-    cosine = _figures(_only(first, floats), _only(second, floats), "cosine_similarity") if floats else {}
+    found = figures(_only(first, names), _only(second, names), "max_absdiff")
+    sqnr = figures(_only(first, floats), _only(second, floats), "snr") if floats else {}
+    cosine = figures(_only(first, floats), _only(second, floats), "cosine_similarity") if floats else {}
     rows = []
     for name in names:
         least_sqnr, least_cosine = (float(np.min(each[name])) if name in each else None for each in (sqnr, cosine))
@@ -82,28 +83,6 @@ def _common(first: Side, second: Side) -> tuple[list[str], tuple[str, ...]]:
 
 def _only(side: Side, names: Sequence[str]) -> Side:
     return Side(side.name, tuple({name: run[name] for name in names} for run in side.iterations))
-
-
-def _figures(first: Side, second: Side, figure: str) -> dict[str, list[float]]:
-    """Polygraphy's ``figure`` of every output, iteration by iteration."""
-    from polygraphy.comparator import (
-        Comparator,
-        CosineSimilarityCompareFunc,
-        SimpleCompareFunc,
-        SnrCompareFunc,
-    )
-    from polygraphy.logger import G_LOGGER
-
-    funcs = {"snr": SnrCompareFunc, "cosine_similarity": CosineSimilarityCompareFunc, "max_absdiff": SimpleCompareFunc}
-    with G_LOGGER.verbosity(G_LOGGER.CRITICAL), np.errstate(all="ignore"):
-        compared = Comparator.compare_accuracy(run_results([first, second]), compare_func=funcs[figure]())
-    (pairs,) = compared  # one comparison function, of one pair of runners
-    (iterations,) = pairs.values()
-    found: dict[str, list[float]] = {}
-    for iteration in iterations:
-        for name, result in iteration.items():
-            found.setdefault(name, []).append(float(getattr(result, figure)))
-    return found
 
 
 def _missed(sqnr_db: float | None, cosine: float | None, gates: Gates) -> tuple[str, ...]:

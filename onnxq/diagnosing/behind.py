@@ -7,12 +7,12 @@ only those tensors are kept that ``n`` and later nodes read. Changes are asked f
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx
 
 from onnxq.diagnosing.switched import Switch
 from onnxq.execute import Session
 from onnxq.inputs import Array
+from onnxq.piece import piece
 from onnxq.reads import reads
 
 
@@ -62,8 +62,8 @@ class Behind:
         nodes = [one for node in self._nodes[start:] for one in other.get(node.name, (node,))]
         made = {name for node in nodes for name in node.output}
         gives = [name for name in self._outputs if name in made]
-        session = Session(self._alone(nodes, gives, change.constants), optimize=False) if gives else None
         fed = self._outside(nodes)
+        session = self._session(nodes, fed, gives, change.constants) if gives else None
         for kept in self._kept:
             answers = {name: kept[name] for name in self._outputs if name in kept}
             if session is not None:
@@ -77,7 +77,8 @@ class Behind:
         nodes = self._nodes[self._at : start]
         gives = [name for node in nodes for name in node.output if self._last.get(name, -1) >= start]
         if gives:
-            session, fed = Session(self._alone(nodes, gives, {}), optimize=False), self._outside(nodes)
+            fed = self._outside(nodes)
+            session = self._session(nodes, fed, gives, {})
             for kept in self._kept:
                 kept.update(session.run({name: kept[name] for name in fed}))
         self._at = start
@@ -90,21 +91,12 @@ class Behind:
         found = {name for node in nodes for name in reads(node)}
         return sorted(found & self._kept[0].keys())
 
-    def _alone(
-        self, nodes: Sequence[onnx.NodeProto], gives: Sequence[str], constants: Mapping[str, onnx.TensorProto]
-    ) -> onnx.ModelProto:
-        """Nodes as a model of their own."""
-        model, held = onnx.ModelProto(), {**self._constants, **constants}
-        model.ir_version = self._model.ir_version
-        model.opset_import.extend(self._model.opset_import)
-        model.functions.extend(self._model.functions)
-        model.graph.name = self._model.graph.name
-        model.graph.node.extend(nodes)
-        read = {name: None for node in nodes for name in reads(node)}
-        model.graph.initializer.extend(held[name] for name in read if name in held)
-        for name in self._outside(nodes):
-            value = model.graph.input.add(name=name)
-            dtype = np.asarray(self._kept[0][name]).dtype
-            value.type.tensor_type.elem_type = onnx.helper.np_dtype_to_tensor_dtype(dtype)
-        model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in gives)
-        return model
+    def _session(
+        self,
+        nodes: Sequence[onnx.NodeProto],
+        fed: Sequence[str],
+        gives: Sequence[str],
+        constants: Mapping[str, onnx.TensorProto],
+    ) -> Session:
+        given = {name: self._kept[0][name] for name in fed}
+        return Session(piece(self._model, nodes, {**self._constants, **constants}, given, gives), optimize=False)

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from onnxq.backends import require
 from onnxq.backends.backend import Backend
-from onnxq.build import fixed_shapes
+from onnxq.build import engine_that_runs
 from onnxq.diagnosing.parts import Tensors
-from onnxq.errors import EngineError, OnnxqError
+from onnxq.errors import OnnxqError
 from onnxq.execute import Session
 from onnxq.held_out import Heard
-from onnxq.inputs import input_specs
 
 FAR = 1e-4  # noise over signal in power, 40 dB: engines that compute in half precision have less
 
@@ -43,17 +41,9 @@ def sanity(source: onnx.ModelProto, backend: Backend, batches: Sequence[Tensors]
         return Sanity(None, True, f"{backend.title} is simulated: no engine ran; onnxruntime's answers are finite")
     heard = Heard()
     try:
-        heard.add(answers, _engine(source, backend, feeds))
+        engine, _ = engine_that_runs(backend, source, feeds)
+        heard.add(answers, engine.run(feeds))
     except OnnxqError as error:
         return Sanity(None, True, f"no engine ran: {error}")
     sane = heard.noise <= FAR
     return Sanity(heard.noise, sane, "" if sane else "the engine's FP32 answers are not those of the graph")
-
-
-def _engine(source: onnx.ModelProto, backend: Backend, feeds: Tensors) -> Tensors:
-    """What the engine answers. Raises EngineMissing or EngineError."""
-    require(backend)
-    engine = backend.engine(source, fixed_shapes(backend, feeds, input_specs(source)))
-    if not engine.read_back().executed:
-        raise EngineError(f"{backend.title} builds engines here and cannot run them")
-    return engine.run(feeds)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from onnxq.arrays import Vector
+from onnxq.channels import channel_axis
 from onnxq.diagnosing.switched import Site
 from onnxq.execute import Session, returning
 from onnxq.graph import HEAVY_OPS, every_node, layout
@@ -153,7 +154,7 @@ def _channel_reach(space: Workspace, batches: Sequence[Mapping[str, Array]]) -> 
     for feeds in batches[:BATCHES]:
         for name, array in session.run(feeds).items():
             if array.ndim >= 2 and array.size:
-                axis = 1 if array.ndim >= 4 else array.ndim - 1
+                axis = channel_axis(array.ndim)
                 others = tuple(at for at in range(array.ndim) if at != axis)
                 here = np.abs(array).max(others).astype(np.float64)
                 found[name] = np.maximum(found[name], here) if name in found else here

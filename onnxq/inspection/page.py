@@ -12,8 +12,10 @@ from onnxq.inspection.inspect import Inspected
 from onnxq.inspection.planned import Planned, StaysFloat
 from onnxq.inspection.weight_spread import WeightSpread
 from onnxq.ledger import Entry
+from onnxq.shortened import shortened
 
 OPERATORS, TENSORS, REASONS, NODES, ENDS, WEIGHTS = 12, 3, 5, 3, 4, 10  # shown without --all
+CUT = (8, 17)  # characters of a long name that are shown
 LOSS_DB = 6.0  # of a median channel, one bit: what one grid for all channels may cost before it is told
 
 
@@ -131,7 +133,7 @@ def _one_grid(plan: Planned, wide: Mapping[str, WeightSpread]) -> Text:
     said = f"{len(plan.one_grid)} layers get one grid for all channels"
     if not paying:
         return Text(said)
-    names = ", ".join(f"{_short(name)} {lost[name]:.0f} dB" for name in paying[:NODES])
+    names = ", ".join(f"{shortened(name, *CUT)} {lost[name]:.0f} dB" for name in paying[:NODES])
     return Text(f"{said}; {len(paying)} of them lose by it: {names}{', ...' * (len(paying) > NODES)}", "yellow")
 
 
@@ -142,7 +144,7 @@ def _weights(weights: Sequence[WeightSpread], everything: bool) -> list[Renderab
         channels = f"{len(entry.ranges)}" + (f" ({entry.dead} dead)" if entry.dead else "")
         ratios = (f"{entry.largest:.3g} at {entry.outlier}", f"{entry.spread:.3g}")
         one = Text(_decibels(entry.per_tensor.channel_db), "yellow" if entry.loss_db > LOSS_DB else "")
-        table.add_row(_short(entry.layer), channels, *ratios, one, _decibels(entry.per_channel.channel_db))
+        table.add_row(shortened(entry.layer, *CUT), channels, *ratios, one, _decibels(entry.per_channel.channel_db))
     said = "Signal over error of the median channel, rounded to 8 bits: one grid for all channels, or one each."
     return [table, *_more(len(weights) - len(shown), "weights"), Text(said, "dim")]
 
@@ -159,7 +161,7 @@ def _more(count: int, what: str) -> list[Text]:
 
 def _names(names: Sequence[str], everything: bool) -> str:
     shown = names if everything else names[:NODES]
-    return ", ".join(map(_short, shown)) + ", ..." * (len(names) > len(shown))
+    return ", ".join(shortened(name, *CUT) for name in shown) + ", ..." * (len(names) > len(shown))
 
 
 def _lines(said: Sequence[tuple[str, Text]]) -> Table:
@@ -197,8 +199,3 @@ def _scaled(number: int, unit: str) -> str:
 
 def _decibels(value: float) -> str:
     return "exact" if value == float("inf") else f"{value:.1f} dB"
-
-
-def _short(name: str) -> str:
-    """Long names of exporters, cut in the middle: both ends tell layers apart."""
-    return name if len(name) <= 26 else f"{name[:8]}…{name[-17:]}"

@@ -35,15 +35,32 @@ def connected(cluster: "str | Client") -> Iterator["Client"]:
         yield cluster
         return
     try:
-        client = Client(cluster, timeout=ANSWER, set_as_default=False)
+        _knock(cluster)
     except (OSError, ValueError) as error:  # ValueError is for what is no address
         reason = str(error).splitlines()[0] if isinstance(error, ValueError) else f"nobody answers for {ANSWER} seconds"
         raise ClusterError(
             f"no Dask scheduler at {cluster!r} (--cluster, Options.cluster): {reason}. Start one with: dask scheduler"
         ) from error
-    with client:
+    with Client(cluster, timeout=ANSWER, set_as_default=False) as client:
         _check(client)
         yield client
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody answers, ValueError for what is no address.
+
+    A Client that cannot connect is not closed: it waits in whichever thread the garbage collector finds it, and where
+    that is the loop of the next Client, the two wait for each other.
+    """
+    from distributed.comm import connect
+    from distributed.security import Security
+    from distributed.utils import LoopRunner
+
+    async def meet() -> None:
+        comm = await connect(address, timeout=ANSWER, **Security().get_connection_args("client"))
+        await comm.close()
+
+    LoopRunner().run_sync(meet)
 
 
 def _check(client: "Client") -> None:

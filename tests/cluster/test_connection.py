@@ -1,6 +1,7 @@
 """What stands between onnxq and a cluster is told in a sentence."""
 
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -42,3 +43,12 @@ def test_workers_of_another_version(client: Client, monkeypatch: pytest.MonkeyPa
         reach(client)
     with pytest.raises(ClusterError, match="worker tcp://x has no onnxq"):
         check_version("worker tcp://x", None)
+
+
+def test_nothing_is_left_where_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "ANSWER", 1)
+    before = [thread.name for thread in threading.enumerate()].count("IO loop")
+    for address in ("127.0.0.1:9", "carrier://x"):
+        with pytest.raises(ClusterError):
+            reach(address)
+    assert [thread.name for thread in threading.enumerate()].count("IO loop") == before

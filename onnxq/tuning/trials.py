@@ -121,7 +121,7 @@ class Trials:
     def _tried(self, candidate: Candidate, known: Counterexamples) -> Tried:
         result = self.result(candidate)
         graph = Session(result.runs, optimize=False)
-        outcome = Outcome(candidate.said, candidate.word, noise=self._noise(graph))
+        outcome = Outcome(candidate.said, candidate.word, noise=self._noise(graph), size=result.size_after)
         if (refusal := known.refusal(graph)) is not None:
             return Tried(replace(outcome, problem=refusal))
         value, int8 = self.task.measure(result)

@@ -83,6 +83,20 @@ class Tuned:
         """Whether there is a graph that loses no more than may be."""
         return self.best is not None and self.best.keeps
 
+    @property
+    def verdict(self) -> str:
+        """What came of the search, in a sentence."""
+        if self.best is None:
+            problem = next((one.problem for one in self.outcomes if one.problem), "there was no time to try a recipe")
+            return f"No graph was made: {problem}"
+        share = "" if self.best.int8 is None else f", {100 * self.best.int8:.1f} % of multiply-accumulates in INT8"
+        reached = f"{self.metric} {self.best.value:.2f} {self.unit}, {self.best.lost:.2f} lost{share}: {self.best.said}"
+        if self.keeps:
+            return f"Keeps the accuracy: {reached}"
+        return (
+            f"Nothing that was tried keeps the accuracy; the best has {reached}. Give a larger --budget or --max-drop."
+        )
+
 
 def tune(
     model: ModelLike | Card,

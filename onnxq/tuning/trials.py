@@ -25,7 +25,7 @@ from onnxq.recipe import Recipe
 from onnxq.record import Record
 from onnxq.result import BackendResult
 from onnxq.sample_words import words
-from onnxq.samples import Data
+from onnxq.samples import Samples
 from onnxq.stages import calibrated
 from onnxq.tuning.candidate import Candidate, Outcome
 from onnxq.tuning.counterexamples import Counterexample, Counterexamples, Feeds, found
@@ -43,7 +43,7 @@ class Task:
     search begins with; ``max_drop``: how much of the metric may be lost, in its unit."""
 
     model: ModelLike
-    samples: Data | None
+    samples: Samples
     backend: Backend
     recipe: Recipe
     options: Options

@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ENGINES := onnxruntime openvino $(if $(filter Darwin,$(shell uname)),,tensorrt)  # macOS has no TensorRT
 export ONNXQ_CORPUS ?=
 export ONNXQ_PEERS ?=
 
-.PHONY: demo test lint bench wheel clean
+.PHONY: demo test lint bench docs wheel clean
 .DEFAULT_GOAL := demo
 
 $(BIN)/.ready: pyproject.toml
@@ -15,8 +16,7 @@ $(BIN)/.ready: pyproject.toml
 	touch $@
 
 demo: $(BIN)/.ready  ## Quantize a model that ships with onnxq for three engines.
-	$(BIN)/onnxq quantize models/digits_mobilenet/card.yaml \
-	  --backend onnxruntime --backend openvino --backend tensorrt --out out/
+	$(BIN)/onnxq quantize models/digits_mobilenet/card.yaml $(ENGINES:%=--backend %) --out out/
 
 test: $(BIN)/.ready  ## All tests; with ONNXQ_CORPUS=FOLDER also those on a corpus of real models.
 	$(BIN)/pytest
@@ -28,6 +28,9 @@ lint: $(BIN)/.ready
 
 bench: $(BIN)/.ready  ## INT8 shares, speed, memory and accuracy, as ratios of one run; see docs/benchmarks.md.
 	$(BIN)/python tests/bench
+
+docs: $(BIN)/.ready  ## The API reference, from docstrings, into out/docs.
+	$(BIN)/python docs/api.py out/docs
 
 wheel: $(BIN)/.ready
 	rm -rf dist

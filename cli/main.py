@@ -1,5 +1,6 @@
 """The ``onnxq`` command: one file per subcommand, and one way to end on an error."""
 
+import io
 import sys
 from typing import Annotated
 
@@ -57,6 +58,9 @@ def _root(
 
 def main() -> None:
     """Run the command line; whatever the user can mend is one line on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a pipe on Windows has cp1252, which lacks → and what names may have
     try:
         app()
     except OnnxqError as error:

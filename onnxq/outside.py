@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from onnxq.errors import OutputError
+
 LIMIT = 2**31 - 1  # bytes of a protobuf message
 BESIDE = "beside"  # where the numbers of a tensor are that are handed over in memory, see ``lean.py``
 SMALL = 2**16  # bytes of a tensor that is always in the model
@@ -89,13 +91,23 @@ def place(array: NDArray[Any]) -> Place | None:
 
 
 def loadable(model: onnx.ModelProto) -> tuple[bytes, Mapping[str, str]]:
-    """The model as onnxruntime takes it, and the entries of its configuration that let it map what lies outside."""
+    """The model as onnxruntime takes it, and the entries of its configuration that let it map what lies outside.
+
+    Raises OutputError where that is on several drives.
+    """
     found = [tensor for tensor in outsiders(model) if entries(tensor)["location"] != BESIDE]
     if not found:
         return model.SerializeToString(), {}
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    folder = os.path.commonpath([Path(entries(tensor)["location"]).parent for tensor in found])
+    folders = {Path(entries(tensor)["location"]).parent for tensor in found}
+    try:
+        folder = os.path.commonpath(folders)
+    except ValueError as error:  # Windows has no folder above two drives
+        raise OutputError(
+            f"{' and '.join(sorted(map(str, folders)))}: weights lie on several drives, and onnxruntime maps those of "
+            "one. Let TMPDIR name a folder on the drive of the model."
+        ) from error
     for tensor in outsiders(copy):
         for entry in tensor.external_data:
             if entry.key == "location" and entry.value != BESIDE:  # onnxruntime refuses absolute ones

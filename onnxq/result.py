@@ -1,5 +1,6 @@
 """What ``quantize`` gives back: a graph per backend and every fact about it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,7 @@ def places(out: str | Path, stem: str, backends: tuple[str, ...]) -> dict[str, P
     if "{backend}" in text:
         return {name: Path(text.replace("{backend}", name)) for name in backends}
     path = Path(out)
-    if path.is_dir() or text.endswith("/") or (len(backends) > 1 and path.suffix != ".onnx"):
+    if path.is_dir() or text.endswith(("/", os.sep)) or (len(backends) > 1 and path.suffix != ".onnx"):
         return {name: path / f"{stem}.{name}.onnx" for name in backends}
     if len(backends) > 1:
         raise OutputError(

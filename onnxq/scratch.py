@@ -28,5 +28,5 @@ def spilled(array: NDArray[Any]) -> NDArray[Any]:
 
 @cache
 def _folder() -> "tempfile.TemporaryDirectory[str]":
-    """One for the program, removed with it."""
-    return tempfile.TemporaryDirectory(prefix="onnxq-weights-")
+    """One for the program, removed with it; Windows keeps what is still mapped when the program ends."""
+    return tempfile.TemporaryDirectory(prefix="onnxq-weights-", ignore_cleanup_errors=True)

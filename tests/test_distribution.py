@@ -70,6 +70,15 @@ def copy_of_the_project(to: Path) -> Path:
     return Path(shutil.copytree(ROOT, to, symlinks=True, ignore=ignored))
 
 
+def without_links(source: Path) -> Path:
+    """The project as git has it on Windows: a link is a file with the path it leads to."""
+    for link in [path for path in (source / "onnxq").iterdir() if path.is_symlink()]:
+        target = link.readlink()
+        link.unlink()
+        link.write_text(str(target))
+    return source
+
+
 def build_system(folder: Path) -> dict[str, str]:
     """Where the build system is, fetched once if it is not here: every build of its own would fetch it again."""
     if int(version("setuptools").partition(".")[0]) >= 77:
@@ -115,6 +124,14 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Distribution) -> No
     assert held == wanted | {"onnxq/py.typed", "onnxq/html/style.css", "onnxq/html/sort.js"}
 
 
+def test_the_wheel_is_pure_python(built: Distribution) -> None:
+    assert built.wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(built.wheel) as archive:
+        (said,) = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".dist-info/WHEEL")]
+        assert "Root-Is-Purelib: true" in said
+        assert not any(name.endswith((".so", ".pyd", ".dylib", ".dll")) for name in archive.namelist())
+
+
 def test_the_wheel_is_small(built: Distribution) -> None:
     assert built.wheel.stat().st_size < 4_000_000
 
@@ -151,14 +168,15 @@ print([name for name in ("passes", "calibrators", "cli", "models") if importlib.
 """
 
 
-@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable"])
+@pytest.mark.parametrize("kind", ["wheel", "sdist", "editable", "without links"])
 def test_it_installs_and_quantizes_anywhere(built: Distribution, kind: str, tmp_path: Path) -> None:
-    what: dict[str, list[object]] = {"wheel": [built.wheel], "sdist": [built.sdist], "editable": ["-e", built.source]}
-    bin_folder = virtual_environment(tmp_path / "venv", built.environment, what[kind])
+    source = built.source if kind != "without links" else without_links(copy_of_the_project(tmp_path / "project"))
+    what: dict[str, list[object]] = {"wheel": [built.wheel], "sdist": [built.sdist]}
+    bin_folder = virtual_environment(tmp_path / "venv", built.environment, what.get(kind, ["-e", source]))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     where, typed, alone = run(bin_folder / "python", "-c", ASK, folder=elsewhere).splitlines()
-    home = built.source if kind == "editable" else tmp_path / "venv"
+    home = tmp_path / "venv" if kind in what else source
     assert Path(where).is_relative_to(home)
     assert typed == "True"
     assert alone == "[]"
@@ -167,11 +185,7 @@ def test_it_installs_and_quantizes_anywhere(built: Distribution, kind: str, tmp_
 
 
 def test_a_clone_without_links_builds_the_same_wheel(built: Distribution, tmp_path: Path) -> None:
-    source = copy_of_the_project(tmp_path / "project")
-    for link in [path for path in (source / "onnxq").iterdir() if path.is_symlink()]:
-        target = link.readlink()
-        link.unlink()
-        link.write_text(str(target))  # what git makes of a link where there are none
+    source = without_links(copy_of_the_project(tmp_path / "project"))
     out = build(source, tmp_path / "dist", built.environment, "--wheel")
     (wheel,) = out.glob("*.whl")
     assert names(wheel) == names(built.wheel)

@@ -273,7 +273,7 @@ def main() -> None:
     np.savez_compressed(HERE / "calibration.npz", images=training.images[:40])
     ids = np.arange(1, TEST_SCENES + 1, dtype=np.int64)
     np.savez_compressed(HERE / "test.npz", images=test.images, labels=ids)
-    (HERE / "instances.json").write_text(json.dumps(ground_truth(test)))
+    (HERE / "instances.json").write_text(json.dumps(ground_truth(test)), encoding="utf-8")
     model = Detector().to(memory_format=torch.channels_last)
     train(model, training)
     export(model, HERE / "model.onnx")

@@ -42,7 +42,8 @@ def _file(path: Path, inputs: tuple[InputSpec, ...]) -> Source:
 
 
 def _folder(path: Path, inputs: tuple[InputSpec, ...], preprocessing: Preprocessing | None) -> Source:
-    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    found = (file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = sorted(found, key=lambda file: file.name)  # Windows orders paths without regard to case
     images = tuple(file for file in files if file.suffix.lower() in SUFFIXES)
     arrays = tuple(file for file in files if file.suffix.lower() in FILES)
     if bool(images) == bool(arrays):

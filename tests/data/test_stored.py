@@ -8,6 +8,7 @@ import pytest
 from onnxq.data.stored import stored_source
 from onnxq.errors import DataError
 from onnxq.inputs import InputSpec
+from onnxq.samples import open_samples
 
 X = InputSpec("x", np.dtype(np.float32), ("N", 3))
 DATA = np.ones((10, 3), np.float32)
@@ -38,6 +39,13 @@ def test_a_folder_counts_all_its_files(tmp_path: Path) -> None:
     np.savez(tmp_path / "b.npz", x=DATA, labels=np.arange(10))
     source = stored_source(str(tmp_path), (X,), None)
     assert (source.count, source.labelled) == (20, True)
+
+
+def test_a_folder_is_read_in_one_order_on_every_system(tmp_path: Path) -> None:
+    for name in ("b1", "B2", "a3", "_4", "A5"):
+        np.save(tmp_path / f"{name}.npy", np.full((1, 3), int(name[1]), np.float32))
+    read = [int(batch.feeds["x"][0, 0]) for batch in open_samples(str(tmp_path), (X,)).batches(1)]
+    assert read == [5, 2, 4, 3, 1]  # A B _ a b
 
 
 def test_a_folder_with_labels_for_some(tmp_path: Path) -> None:

@@ -52,6 +52,16 @@ def test_below_the_limit_they_are(path: Path) -> None:
     assert not outsiders(model) and total_bytes(model) == model.ByteSize() > LAYERS * WIDTH**2 * 4
 
 
+def test_weights_on_two_drives_are_refused(path: Path, low: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: object) -> str:
+        raise ValueError("Paths don't have the same drive")  # as Windows says
+
+    model = load_model(path)
+    monkeypatch.setattr("os.path.commonpath", refused)
+    with pytest.raises(OutputError, match=r"several drives.*TMPDIR"):
+        outside.loadable(model)
+
+
 def test_onnxruntime_runs_them_where_they_are(path: Path, low: None) -> None:
     expected: Array = X["x0"]
     for weight in weights(path):

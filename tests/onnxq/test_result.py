@@ -1,5 +1,6 @@
 """Where graphs are written."""
 
+import os
 from pathlib import Path
 
 import onnx
@@ -18,6 +19,7 @@ def test_places(tmp_path: Path) -> None:
     assert places(tmp_path, "m", one) == {"a": tmp_path / "m.a.onnx"}
     assert places("new/", "m", one) == {"a": Path("new/m.a.onnx")}
     assert places("new", "m", two) == {"a": Path("new/m.a.onnx"), "b": Path("new/m.b.onnx")}
+    assert places(f"new{os.sep}", "m", ("a",)) == {"a": Path("new/m.a.onnx")}
     with pytest.raises(OutputError, match="cannot hold 2 graphs"):
         places("out.onnx", "m", two)
 

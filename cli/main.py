@@ -20,7 +20,6 @@ from onnxq.cli.tune import tune
 from onnxq.errors import OnnxqError
 
 app = typer.Typer(
-    help="Quantize ONNX models for real engines, read back what runs in integers, and compare the answers.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -53,7 +52,16 @@ def _root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Exit codes: 0 done; 1 an engine refused the graph, or a check failed; 2 something to mend, in one sentence."""
+    """Quantize ONNX models for real engines, read back what runs in integers, and compare the answers.
+
+    Exit codes: 0 done; 1 an engine refused the graph, or a check failed; 2 something to mend, in one sentence.
+
+    **Examples**
+
+        onnxq quantize digits_mobilenet --backend openvino
+
+        onnxq quantize --help
+    """
 
 
 def main() -> None:

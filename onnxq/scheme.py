@@ -24,7 +24,7 @@ SMALLEST_SCALE = float(np.finfo(np.float32).tiny)
 
 
 class Steps(Enum):
-    """How the values of a grid are spaced; ``value`` is what a grid is wider by than the next narrower one."""
+    """How the values of a grid are spaced; a value is what a grid is wider by than the next narrower one."""
 
     EVEN = 1.0  # any scale
     POWER_OF_TWO = 2.0  # evenly, by a power of two

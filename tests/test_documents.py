@@ -13,9 +13,10 @@ from onnxq.recipe import load_recipe
 from onnxq.validation import parse_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.M | re.S)
-LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")
+HEADING = re.compile(r"^#+ +(.+?) *$", re.M)
 SKIPPED = "# not run:"
 MAKE = re.compile(r"make( +[a-z]+)?$")
 
@@ -97,17 +98,39 @@ def test_every_make_target_named_is_there_and_in_ci() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
-    assert [link for link in LINK.findall(path.read_text()) if not (path.parent / link).exists()] == []
+    for link, anchor in LINK.findall(prose(path)):
+        target = path.parent / link if link else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
 
-def test_every_option_named_is_one(capfd: pytest.CaptureFixture[str]) -> None:
+def prose(path: Path) -> str:
+    """Without what is fenced."""
+    return BLOCK.sub("", path.read_text(encoding="utf-8"))
+
+
+def anchors(path: Path) -> set[str]:
+    """Of the headings, as GitHub makes them: lower case, hyphens for spaces, no other punctuation."""
+    texts = (re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in HEADING.findall(prose(path)))
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in texts}
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = ROOT / "docs/README.md"
+    led_to = {(index.parent / link).resolve() for link, _ in LINK.findall(prose(index)) if link}
+    assert set(DOCUMENTS) - {index} <= led_to
+
+
+def test_every_option_named_is_one() -> None:
     import typer.main
 
     from onnxq.cli.main import app
 
-    command = typer.main.get_command(app).commands["quantize"]  # type: ignore[attr-defined]
-    known = {word for option in command.params for word in (*option.opts, *option.secondary_opts)} | {"--help"}
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     for block in ALL:
-        for line in block.text.splitlines():
-            if line.startswith("onnxq quantize"):
-                assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) <= known, block.where
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = re.match(r"onnxq ([a-z][a-z-]*)", line)
+            if words and block.language == "sh":
+                options = commands[words[1]].params
+                known = {name for option in options for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+                assert set(re.findall(r"(?<= )--?[a-z][a-z0-9-]*", line)) <= known, block.where

@@ -27,7 +27,7 @@ POSIX_PLACES = ("/proc/", "/dev/", "/tmp", "/etc/", "/sys/", "/var/")
 
 def unportable(source: str) -> Iterator[str]:
     """Each with its line."""
-    for node in ast.walk(ast.parse(source)):
+    for node in _for_all(ast.parse(source)):
         match node:
             case ast.Import(names):
                 found = [name.name for name in names if name.name in POSIX_MODULES]
@@ -43,6 +43,15 @@ def unportable(source: str) -> Iterator[str]:
             case _:
                 continue
         yield from (f"line {node.lineno}: {name}" for name in found)
+
+
+def _for_all(tree: ast.AST) -> Iterator[ast.AST]:
+    """What is under a choice by ``os.name`` or ``sys.platform`` is not for all systems, and knows."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and {"os.name", "sys.platform"} & {ast.unparse(one) for one in ast.walk(node.test)}:
+            continue
+        yield node
+        yield from _for_all(node)
 
 
 def _posix(module: str, name: str) -> bool:
@@ -112,6 +121,7 @@ def test_it_would_be_found(line: str) -> None:
         "os.replace('a', 'b')",
         "getattr(os, 'sched_getaffinity', None)",
         "tempfile.NamedTemporaryFile(dir=folder, delete=False)",
+        "if os.name == 'nt':\n    import msvcrt\nelse:\n    import fcntl",
     ],
 )
 def test_what_runs_everywhere_passes(line: str) -> None:

@@ -1,8 +1,8 @@
 """What a rule says of a node."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 
 if TYPE_CHECKING:
     from onnxq.lint.view import View
@@ -27,4 +27,7 @@ class Finding:
     crashes: bool = False
 
 
-Lint: TypeAlias = "Callable[[View], Iterator[Finding]]"
+class Lint(Protocol):
+    """A rule: what it finds in a quantized graph."""
+
+    def __call__(self, view: "View", /) -> Iterator[Finding]: ...

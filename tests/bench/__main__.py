@@ -26,6 +26,7 @@ PARTS = (
     "solvers",
     "tuned",
     "robust",
+    "same_bytes",
 )
 
 

@@ -13,6 +13,7 @@ from onnxq.cli.evaluate import evaluate
 from onnxq.cli.inspect import inspect
 from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
+from onnxq.cli.recipe import app as recipe
 from onnxq.cli.report import report
 from onnxq.cli.retarget import retarget
 from onnxq.errors import OnnxqError
@@ -34,6 +35,7 @@ app.command()(compare)
 app.command()(diagnose)
 app.command()(retarget)
 app.command()(report)
+app.add_typer(recipe, name="recipe")
 
 
 def _version(asked: bool) -> None:

@@ -17,7 +17,7 @@ import onnx
 from onnxq.backends.backend import Backend
 from onnxq.begin import begin, from_card, written_recipe
 from onnxq.clock import Clock
-from onnxq.diagnosing.advice import advice, recipe_text
+from onnxq.diagnosing.advice import advice
 from onnxq.diagnosing.cure import Cure, Trial, cured
 from onnxq.diagnosing.layers import LayerNoise, layers, ranked
 from onnxq.diagnosing.parts import Parts, Tensors, parts
@@ -34,6 +34,7 @@ from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.passes import CorrectBias, InsertQdq
 from onnxq.recipe import Recipe
+from onnxq.recipes.text import recipe_text
 from onnxq.samples import Data, Samples
 from onnxq.stages import Calibrated, calibrated, run
 from onnxq.workspace import Progress, Workspace, silent
@@ -135,7 +136,7 @@ def diagnose(
         with clock("metric"):
             scores = scored(card, [trial.model(written), trial.model(cure.recipe)])
     words = advice(state, found, noises, wrong, cure)
-    text = recipe_text(cure.recipe, asked.name, words)
+    text = recipe_text(replace(cure.recipe, backends=(asked.name,)), "\n".join(words))
     return Diagnosed(
         said,
         asked.name,

@@ -33,6 +33,7 @@ OWN = (
     "lint",
     "metrics",
     "planning",
+    "provenance",
     "ranges",
     "recipes",
     "retargeting",

@@ -78,7 +78,7 @@ def test_every_option_is_in_it() -> None:
         by_name = found[name]["anyOf"][1]["properties"]
         assert list(by_name) == list(kinds)
         for one, kind in kinds.items():
-            options = [field.name for field in fields(kind)] if is_dataclass(kind) else []
+            options: list[str] = [field.name for field in fields(kind)] if is_dataclass(kind) else []
             assert list(by_name[one]["properties"]) == options
             assert by_name[one]["description"]
 

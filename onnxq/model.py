@@ -62,6 +62,7 @@ def load_model(source: ModelLike, *, quantized: bool = False) -> onnx.ModelProto
 def load_marked(source: ModelLike, *, quantized: bool = False) -> tuple[onnx.ModelProto, str]:
     """The same, and the fingerprint of the model as it was given."""
     proto, where = _read(source)
+    _check_readable(proto, where)
     mark = fingerprint(proto)
     return _checked(proto, where, quantized), mark
 

@@ -39,19 +39,21 @@ def of_circumstances(then: Provenance, now: Provenance) -> list[str]:
 def of_graphs(then: onnx.ModelProto, now: onnx.ModelProto) -> list[str]:
     """What the models compute."""
     found = []
-    nodes = [[node.SerializeToString(deterministic=True) for node in model.graph.node] for model in (then, now)]
-    if nodes[0] != nodes[1]:
-        changed = sum(one != other for one, other in zip(*nodes, strict=False))
-        found.append(
-            f"graph: {len(nodes[0])} nodes then, {len(nodes[1])} now, of which {changed} differ in their place"
-        )
-    held = [{t.name: t.SerializeToString(deterministic=True) for t in model.graph.initializer} for model in (then, now)]
-    if names := [name for name in held[0] if name in held[1] and held[0][name] != held[1][name]]:
-        found.append(f"constants: {len(names)} of {len(held[0])} differ, the first is {names[0]!r}")
-    for said, one, other in (("only then", *held), ("only now", held[1], held[0])):
-        if alone := sorted(one.keys() - other.keys()):
-            found.append(f"constants: {len(alone)} are there {said}, the first is {alone[0]!r}")
+    before, after = ([node.SerializeToString(deterministic=True) for node in m.graph.node] for m in (then, now))
+    if before != after:
+        moved = sum(one != other for one, other in zip(before, after, strict=False))
+        found.append(f"graph: {len(before)} nodes then, {len(after)} now; {moved} are others in their place")
+    had, has = _constants(then), _constants(now)
+    if names := [name for name in had if name in has and had[name] != has[name]]:
+        found.append(f"constants: {len(names)} of {len(had)} differ, the first is {names[0]!r}")
+    for said, alone in (("gone", sorted(had.keys() - has.keys())), ("new", sorted(has.keys() - had.keys()))):
+        if alone:
+            found.append(f"constants: {len(alone)} are {said}, the first is {alone[0]!r}")
     return found
+
+
+def _constants(model: onnx.ModelProto) -> dict[str, bytes]:
+    return {tensor.name: tensor.SerializeToString(deterministic=True) for tensor in model.graph.initializer}
 
 
 def _changed(then: Mapping[str, object], now: Mapping[str, object]) -> Iterable[str]:
@@ -61,11 +63,9 @@ def _changed(then: Mapping[str, object], now: Mapping[str, object]) -> Iterable[
 
 
 def _lines(then: str, now: str) -> list[str]:
-    """Lines of a text that are in one of the two."""
-    lines = [[line.strip(" -") for line in text.splitlines()] for text in (then, now)]
-    return list(
-        dict.fromkeys([*(x for x in lines[1] if x not in lines[0]), *(x for x in lines[0] if x not in lines[1])])
-    )
+    """Lines of a text that are in one of the two only."""
+    before, after = ([line.strip(" -") for line in text.splitlines()] for text in (then, now))
+    return list(dict.fromkeys([*(x for x in after if x not in before), *(x for x in before if x not in after)]))
 
 
 def _shown(value: object) -> str:

@@ -193,7 +193,8 @@ def _differences(path: Path, told: Provenance, made: BackendResult) -> list[str]
             return []
         then, now = parse_model(path), parse_model(again)
         found = [*of_circumstances(told, provenance_of(now)), *of_graphs(then, now)]
-        return [*found, *(f"bytes: {name} is not the same" for name in other)]
+        said = [f"bytes: {name} is not the same" for name in other]
+        return found + said if found else [*said, "the graph, its constants and what it tells of itself are the same"]
 
 
 def _alike(made: Path, given: Path) -> bool:

@@ -34,6 +34,7 @@ class Calibrate:
     percentile: float | None = None
     ranges: str | None = None
     name: ClassVar[str] = "calibrate"
+    paths: ClassVar[tuple[str, ...]] = ("ranges",)
 
     def __post_init__(self) -> None:
         name, options = self._chosen()

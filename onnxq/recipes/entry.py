@@ -32,10 +32,16 @@ class Entry:
         for field in self.options:
             if field not in known:
                 raise self.error(misplaced(field, known))
+        options = {name: self._here(name, value) for name, value in self.options.items()}
         try:
-            return validated(self.kind, {**(options_of(base) if base is not None else {}), **self.options}, "pass")
+            return validated(self.kind, {**(options_of(base) if base is not None else {}), **options}, "pass")
         except RecipeError as error:  # one that the pass raises itself knows not where it is written
             raise self.error(str(error).removeprefix("pass: ")) from error
+
+    def _here(self, field: str, value: object) -> object:
+        """A path starts from the folder of the recipe: it means one file, wherever the recipe is run."""
+        is_path = field in getattr(self.kind, "paths", ()) and isinstance(value, str)
+        return str(self.document.folder / str(value)) if is_path else value
 
     def error(self, said: str) -> RecipeError:
         """With the file, the line and the pass before what is ``said``."""

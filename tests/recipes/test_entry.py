@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from onnxq.errors import RecipeError
+from onnxq.errors import OnnxqError, RecipeError
+from onnxq.passes import Calibrate
 from onnxq.recipe import load_recipe
 
 
@@ -53,6 +54,18 @@ def test_the_line_is_named(tmp_path: Path, text: str, said: str) -> None:
         load_recipe(path)
     assert str(caught.value).startswith(f"{path}, line ")
     assert said in str(caught.value)
+
+
+def test_a_path_starts_from_the_folder_of_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    (tmp_path / "team/r.json").write_text('{"x": [0.0, 1.0]}')
+    (tmp_path / "team/base.yaml").write_text("extends: default\npasses: [calibrate: {ranges: r.json}]")
+    (tmp_path / "mine.yaml").write_text("extends: team/base.yaml\npasses: [calibrate: {activations: minmax}]")
+    (step,) = [step for step in load_recipe(tmp_path / "mine.yaml").passes if isinstance(step, Calibrate)]
+    assert step == Calibrate("minmax", ranges=str(tmp_path / "team/r.json"))
+    (tmp_path / "mine.yaml").write_text("passes: [calibrate: {ranges: none.json}]")
+    with pytest.raises(OnnxqError, match=r"none.json: no such file"):
+        load_recipe(tmp_path / "mine.yaml")
 
 
 def test_anchors_and_merges_are_read(tmp_path: Path) -> None:

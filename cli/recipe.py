@@ -24,14 +24,16 @@ Print a recipe as it runs: what it extends put in its place, every option spelle
 CHECK = """
 Check recipes without a model: every field, what they extend, the order of their passes, the names of their backends.
 
-An error names the file, the line, the field and the nearest valid one, and ends in exit code 2.
+It also says where one pass goes by other weights than another one makes. An error names the file, the line, the field and the nearest valid one, and ends in exit code 2.
 
 **Example**
 
     onnxq recipe check mine.yaml
 """
 SCHEMA = """
-Print the JSON schema of recipes. An editor with a YAML language server completes a recipe whose first line names it:
+Print the JSON schema of recipes, by which an editor with a YAML language server completes them.
+
+The first line of a recipe names it:
 
     # yaml-language-server: $schema=recipe.schema.json
 
@@ -66,11 +68,14 @@ def check(
     files: Annotated[list[str], typer.Argument(help="YAML files, or names of built-in recipes.", metavar="FILE...")],
 ) -> None:
     from onnxq.recipe import check_recipe
+    from onnxq.recipes.order import disagreements
 
     for file in files:
         recipe = check_recipe(file)
         said = f", for {', '.join(recipe.backends)}" if recipe.backends else ""
         typer.echo(f"{file}: good: {len(recipe.passes)} passes{said}")
+        for note in disagreements(recipe.passes):
+            typer.echo(f"  {note}")
 
 
 def schema(out: Out = None) -> None:

@@ -60,3 +60,10 @@ def test_quantize_takes_a_recipe_that_extends(command: Command, folder: Path) ->
         for name, options in step.items()
     }
     assert steps["round_weights"]["solver"] == "nearest" and len(steps) == 14
+
+
+def test_what_is_seldom_meant_is_told(command: Command, folder: Path) -> None:
+    (folder / "mine.yaml").write_text("extends: default\npasses: [round_weights: {bits: 4}]")
+    done = command("recipe", "check", "mine.yaml")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].startswith("  balance_activations: bits is null, and goes with round_weights")

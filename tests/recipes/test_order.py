@@ -8,9 +8,10 @@ from typing import ClassVar
 import pytest
 
 from onnxq.errors import RecipeError
+from onnxq.options import Options
 from onnxq.passes import InsertQdq, PlanIntegers, RoundWeights
 from onnxq.recipe import RECIPES, check_recipe
-from onnxq.recipes.order import check_passes
+from onnxq.recipes.order import check_passes, disagreements
 from onnxq.recipes.text import recipe_text
 from onnxq.workspace import Workspace
 
@@ -52,6 +53,21 @@ def test_what_runs_is_good(tmp_path: Path) -> None:
         path.write_text(recipe_text(recipe, "in words\nof two lines"))
         assert check_recipe(path) == recipe
     check_passes((PlanIntegers(activations=False), RoundWeights(), InsertQdq()))
+
+
+def test_passes_that_go_by_other_integers_than_are_made_are_told() -> None:
+    default = RECIPES["default"]
+    assert disagreements(default.passes) == []
+    few = default.changed(RoundWeights, bits=4, per_channel=False, solver="nearest")
+    assert disagreements(few.changed(PlanIntegers, activation_bits=16).passes) == [
+        "equalize_channels: per_channel is true, and goes with round_weights: per_channel, which makes it false",
+        "balance_activations: activation_bits is null, and goes with plan: activation_bits, which makes it 16",
+        "balance_activations: bits is null, and goes with round_weights: bits, which makes it 4",
+        "balance_activations: per_channel is true, and goes with round_weights: per_channel, which makes it false",
+        "balance_activations: solved is true, and goes with round_weights: solver, which makes it false",
+    ]
+    options = Options(weight_bits=4, per_tensor=True, solver="nearest", activation_bits=16)
+    assert disagreements(options.applied(default).passes) == []
 
 
 def test_nothing_is_said_of_what_comes_behind_a_pass_of_the_users_own() -> None:

@@ -24,7 +24,9 @@ Print a recipe as it runs: what it extends put in its place, every option spelle
 CHECK = """
 Check recipes without a model: every field, what they extend, the order of their passes, the names of their backends.
 
-It also says where one pass goes by other weights than another one makes. An error names the file, the line, the field and the nearest valid one, and ends in exit code 2.
+It also says where one pass goes by other weights than another one makes.
+
+An error names the file, the line, the field and the nearest valid one, and ends in exit code 2.
 
 **Example**
 

@@ -1,6 +1,7 @@
 """What was found in plain words, and the recipe that follows from it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from onnxq.diagnosing.cure import GOOD, Cure
 from onnxq.diagnosing.layers import LayerNoise
@@ -9,6 +10,8 @@ from onnxq.diagnosing.sanity import Sanity
 from onnxq.diagnosing.switched import AT_INPUT
 from onnxq.diagnosing.symptoms import Symptom, spreads
 from onnxq.held_out import decibels
+from onnxq.recipe import Recipe
+from onnxq.recipes import text
 
 WIDE = 32.0  # times as far: 5 of 8 bits
 MUCH = 2.0  # times as much noise: 3 dB
@@ -35,6 +38,11 @@ def advice(
             ),
         )
     )
+
+
+def recipe_text(recipe: Recipe, backend: str, said: Sequence[str]) -> str:
+    """The recipe as a YAML file for the backend, with the reasons above it."""
+    return text.recipe_text(replace(recipe, backends=(backend,)), "\n".join(said))
 
 
 def _sane(state: Sanity) -> str:

@@ -17,7 +17,7 @@ import onnx
 from onnxq.backends.backend import Backend
 from onnxq.begin import begin, from_card, written_recipe
 from onnxq.clock import Clock
-from onnxq.diagnosing.advice import advice
+from onnxq.diagnosing.advice import advice, recipe_text
 from onnxq.diagnosing.cure import Cure, Trial, cured
 from onnxq.diagnosing.layers import LayerNoise, layers, ranked
 from onnxq.diagnosing.parts import Parts, Tensors, parts
@@ -33,7 +33,6 @@ from onnxq.model import ModelLike
 from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.recipe import Recipe
-from onnxq.recipes.text import recipe_text
 from onnxq.samples import Data, Samples
 from onnxq.stages import calibrated
 from onnxq.workspace import Progress, silent
@@ -135,7 +134,7 @@ def diagnose(
         with clock("metric"):
             scores = scored(card, [trial.model(written), trial.model(cure.recipe)])
     words = advice(state, found, noises, wrong, cure)
-    text = recipe_text(replace(cure.recipe, backends=(asked.name,)), "\n".join(words))
+    text = recipe_text(cure.recipe, asked.name, words)
     return Diagnosed(
         said,
         asked.name,

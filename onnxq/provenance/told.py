@@ -23,6 +23,7 @@ from onnxq.sample_words import Words, words
 from onnxq.samples import Samples
 from onnxq.solving.widths import Widths
 from onnxq.stages import Beginning
+from onnxq.workspace import Pass
 
 DECIDING = ("onnxq", "onnx", "onnxruntime", "onnx-graphsurgeon", "numpy", "pillow")
 """Packages that decide on bytes: no engine does."""
@@ -96,13 +97,20 @@ def _said(preprocessing: Preprocessing | None) -> Mapping[str, object] | None:
 
 
 def written_down(recipe: Recipe) -> str:
-    """The recipe as YAML; a file of ranges goes by its fingerprint, since its place is this machine's."""
-    return text_of([{name: _placeless(options) for name, options in step.items()} for step in recipe.written()])
+    """The recipe as YAML; a file that a pass names goes by its fingerprint, since its place is this machine's."""
+    return text_of(
+        [_placeless(step, *entry.items()) for step, entry in zip(recipe.passes, recipe.written(), strict=True)]
+    )
 
 
-def _placeless(options: Mapping[str, object]) -> Mapping[str, object]:
-    path = options.get("ranges")
-    return options if path is None else {**options, "ranges": fingerprint_of_file(Path(str(path)))}
+def _placeless(step: Pass, written: tuple[str, Mapping[str, object]]) -> dict[str, Mapping[str, object]]:
+    name, options = written
+    paths = {
+        field: options[field]
+        for field in getattr(step, "paths", ())
+        if isinstance(options.get(field), str) and options[field]
+    }
+    return {name: {**options, **{field: fingerprint_of_file(Path(str(path))) for field, path in paths.items()}}}
 
 
 def versions(recipe: Recipe) -> dict[str, str]:

@@ -18,6 +18,7 @@ from onnxq.cli.recipe import app as recipe
 from onnxq.cli.report import report
 from onnxq.cli.reproduce import reproduce
 from onnxq.cli.retarget import retarget
+from onnxq.cli.tune import tune
 from onnxq.errors import OnnxqError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ app.command()(evaluate)
 app.command()(check)
 app.command()(compare)
 app.command()(diagnose)
+app.command()(tune)
 app.command()(retarget)
 app.command()(report)
 app.command()(provenance)

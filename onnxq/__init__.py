@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from onnxq.result import BackendResult, Result
     from onnxq.retargeting.retarget import retarget
     from onnxq.samples import Samples, open_samples
+    from onnxq.tuning.tune import Tuned, tune
 
 _HOMES = {
     "onnxq.calibration": ("calibrate",),
@@ -66,6 +67,7 @@ _HOMES = {
     "onnxq.result": ("BackendResult", "Result"),
     "onnxq.retargeting.retarget": ("retarget",),
     "onnxq.samples": ("Samples", "open_samples"),
+    "onnxq.tuning.tune": ("Tuned", "tune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -91,6 +93,7 @@ __all__ = [
     "Reproduced",
     "Result",
     "Samples",
+    "Tuned",
     "calibrate",
     "check",
     "compare",
@@ -104,6 +107,7 @@ __all__ = [
     "read_provenance",
     "reproduce",
     "retarget",
+    "tune",
 ]
 
 

@@ -38,6 +38,7 @@ OWN = (
     "recipes",
     "retargeting",
     "solving",
+    "tuning",
 )
 FOLDERS = (*OWN, "calibrators", "cli", "models", "passes")
 PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in FOLDERS)}

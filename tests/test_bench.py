@@ -119,6 +119,23 @@ def test_an_engine_is_judged_beside_its_simulation() -> None:
     assert {row["FP32 %"] for row in rows} == {92.0}
 
 
+@corpus
+def test_what_is_deployed_is_evaluated_beside_the_simulation() -> None:
+    from deployed import BATCHES, COLUMNS, rows
+
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows(["kws_dscnn"])]
+    assert [(row["batch"], row["images"], row["FP32 %"]) for row in found] == [(batch, 400, 92.0) for batch in BATCHES]
+    assert {row["verdict"] for row in found} == {"ok"}
+
+
+def test_an_engine_may_lose_a_fifth_of_a_point_more() -> None:
+    from deployed import Deployed
+
+    assert not Deployed(5000, 81.0, 81.28, 81.08).missed
+    assert Deployed(5000, 81.0, 81.28, 81.06).missed
+    assert Deployed(5000, 81.0, 81.0, 81.5).difference == -0.5
+
+
 class Sleeper:
     """What ``stopwatch`` is to time."""
 

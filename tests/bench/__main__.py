@@ -18,6 +18,7 @@ PARTS = (
     "whole_run",
     "accuracy",
     "engine_accuracy",
+    "deployed",
     "rewrites",
     "per_tensor",
     "balance",

@@ -19,6 +19,7 @@ PARTS = (
     "accuracy",
     "engine_accuracy",
     "deployed",
+    "diagnosis",
     "rewrites",
     "per_tensor",
     "balance",

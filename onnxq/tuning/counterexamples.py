@@ -48,9 +48,8 @@ class Counterexamples:
         least = float(np.mean([one.noise for one in self.kept]))
         if noise < least:
             return None
-        return (
-            f"{decibels(noise)} dB on {len(self.kept)} counterexamples, {decibels(least)} dB of what was refused before"
-        )
+        told = f"{decibels(noise)} dB, and what was refused before had {decibels(least)} dB"
+        return f"no better on {len(self.kept)} counterexamples: {told}"
 
     def with_those(self, found: Iterable[Counterexample]) -> "Counterexamples":
         """Of one input the least noise counts; of too many the noisiest are kept."""
@@ -64,12 +63,14 @@ class Counterexamples:
 
 
 def found(reference: Session, model: Session, samples: Sequence[Feeds]) -> list[Counterexample]:
-    """The worst of ``samples``, each with what is worse around it, the noisiest first."""
+    """The worst of ``samples``, each with what is worse around it, the noisiest first. A sample for which FP32 answers
+    nothing but zeros tells nothing."""
     seen = []
     for number, feeds in enumerate(samples):
         wanted = reference.run(feeds)
         noise = _noise(wanted, model.run(feeds))
-        seen.append(Counterexample(number, feeds, wanted, noise, noise))
+        if np.isfinite(noise):
+            seen.append(Counterexample(number, feeds, wanted, noise, noise))
     worst = sorted(seen, key=lambda one: -one.noise)[:BEGUN]
     return sorted((_around(one, reference, model) for one in worst), key=lambda one: -one.noise)
 

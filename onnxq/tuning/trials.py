@@ -25,7 +25,7 @@ from onnxq.recipe import Recipe
 from onnxq.record import Record
 from onnxq.result import BackendResult
 from onnxq.sample_words import words
-from onnxq.samples import Data
+from onnxq.samples import Samples
 from onnxq.stages import calibrated
 from onnxq.tuning.candidate import Candidate, Outcome
 from onnxq.tuning.counterexamples import Counterexample, Counterexamples, Feeds, found
@@ -43,7 +43,7 @@ class Task:
     search begins with; ``max_drop``: how much of the metric may be lost, in its unit."""
 
     model: ModelLike
-    samples: Data | None
+    samples: Samples
     backend: Backend
     recipe: Recipe
     options: Options
@@ -121,7 +121,7 @@ class Trials:
     def _tried(self, candidate: Candidate, known: Counterexamples) -> Tried:
         result = self.result(candidate)
         graph = Session(result.runs, optimize=False)
-        outcome = Outcome(candidate.said, candidate.word, noise=self._noise(graph))
+        outcome = Outcome(candidate.said, candidate.word, noise=self._noise(graph), size=result.size_after)
         if (refusal := known.refusal(graph)) is not None:
             return Tried(replace(outcome, problem=refusal))
         value, int8 = self.task.measure(result)

@@ -22,7 +22,7 @@ from onnxq.cluster.connection import connected
 from onnxq.errors import DataError, EngineError, RecipeError
 from onnxq.evaluating.running import SIMULATION
 from onnxq.facts import versions
-from onnxq.inputs import batch_axis, input_specs
+from onnxq.inputs import InputSpec, batch_axis, input_specs
 from onnxq.measured import said, word_of
 from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike, load_model
@@ -31,7 +31,7 @@ from onnxq.options import Options
 from onnxq.recipe import Recipe
 from onnxq.result import BackendResult
 from onnxq.sample_words import words
-from onnxq.samples import Data, open_samples
+from onnxq.samples import Data, Samples, open_samples
 from onnxq.solving.budget import require_highs
 from onnxq.tuning.attempts import Attempts, Spread
 from onnxq.tuning.candidate import Candidate, Outcome
@@ -39,7 +39,7 @@ from onnxq.tuning.counterexamples import Counterexample
 from onnxq.tuning.elsewhere import Elsewhere
 from onnxq.tuning.journal import Journal
 from onnxq.tuning.keeper import Keeper, text
-from onnxq.tuning.measuring import Measure, measure_of
+from onnxq.tuning.measuring import measure_of
 from onnxq.tuning.search import search
 from onnxq.tuning.sensitivity import Sensitivity, sensitivity
 from onnxq.tuning.trials import Task, Trials
@@ -83,6 +83,20 @@ class Tuned:
         """Whether there is a graph that loses no more than may be."""
         return self.best is not None and self.best.keeps
 
+    @property
+    def verdict(self) -> str:
+        """What came of the search, in a sentence."""
+        if self.best is None:
+            problem = next((one.problem for one in self.outcomes if one.problem), "there was no time to try a recipe")
+            return f"No graph was made: {problem}"
+        share = "" if self.best.int8 is None else f", {100 * self.best.int8:.1f} % of multiply-accumulates in INT8"
+        reached = f"{self.metric} {self.best.value:.2f} {self.unit}, {self.best.lost:.2f} lost{share}: {self.best.said}"
+        if self.keeps:
+            return f"Keeps the accuracy: {reached}"
+        return (
+            f"Nothing that was tried keeps the accuracy; the best has {reached}. Give a larger --budget or --max-drop."
+        )
+
 
 def tune(
     model: ModelLike | Card,
@@ -125,8 +139,12 @@ def tune(
     asked = _one(backends_of(backend or written.backends or "onnxruntime"))
     keeper = Keeper(None if out is None else Path(out), asked.name)
     with clock("begin"):
-        measure = _measure(model, samples, test, metric, asked, options, batch, deployed)
-        task = Task(_absolute(model), samples, asked, written, replace(options, cluster=None), measure, max_drop)
+        source = load_model(model)
+        inputs = input_specs(source)
+        data, tests = (_opened(given, inputs, options) for given in (samples, samples if test is None else test))
+        size = batch or batch_axis(inputs).fixed or BATCH
+        measure = measure_of(source, metric, tests, asked, size, deployed=deployed)
+        task = Task(_absolute(model), data, asked, written, replace(options, cluster=None), measure, max_drop)
         trials = Trials(task, progress)
         journal = Journal.opened(keeper.journal(fresh), _word(trials), trials.inputs, trials.source)
     resumed = len(journal.known)
@@ -180,24 +198,10 @@ def _absolute(model: ModelLike) -> ModelLike:
     return Path(model).absolute() if isinstance(model, str | Path) else model
 
 
-def _measure(
-    model: ModelLike,
-    samples: Data | None,
-    test: Data | None,
-    metric: str | Metric,
-    backend: Backend,
-    options: Options,
-    batch: int | None,
-    deployed: bool,
-) -> Measure:
-    source = load_model(model)
-    inputs = input_specs(source)
-    data = samples if test is None else test
+def _opened(data: Data | None, inputs: tuple[InputSpec, ...], options: Options) -> Samples:
     if data is None:
         raise DataError("no samples. Give --data FILE (samples=) and --test FILE (test=), or a model card.")
-    tests = open_samples(data, inputs, preprocessing=options.preprocessing, seed=options.seed)
-    size = batch or batch_axis(inputs).fixed or BATCH
-    return measure_of(source, metric, tests, backend, size, deployed=deployed)
+    return open_samples(data, inputs, preprocessing=options.preprocessing, seed=options.seed)
 
 
 def _word(trials: Trials) -> str:

@@ -26,6 +26,7 @@ PARTS = (
     "low_bits",
     "what_passes_bring",
     "solvers",
+    "tuned",
     "robust",
 )
 

@@ -127,7 +127,7 @@ def diagnose(
             written,
             offered,
             trial,
-            lambda: time.perf_counter() < end,
+            lambda: end - time.perf_counter(),
             lambda done, total: progress("remedies", done, total),
         )
     scores = None

@@ -28,6 +28,7 @@ PARTS = (
     "solvers",
     "tuned",
     "robust",
+    "same_bytes",
 )
 
 

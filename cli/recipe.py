@@ -59,7 +59,12 @@ def show(
 
 @app.command("list")
 def list_() -> None:
-    """Print the names of the built-in recipes, for `--recipe`, `extends:` and `onnxq recipe show`."""
+    """Print the names of the built-in recipes, for `--recipe`, `extends:` and `onnxq recipe show`.
+
+    **Example**
+
+        onnxq recipe list
+    """
     from onnxq.recipe import RECIPES
 
     for name, recipe in RECIPES.items():

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
-    words = [sys.executable, "-W", "error", ROOT / "docs/api.py", folder]
+    words = [sys.executable, "-W", "error", str(ROOT / "docs/api.py"), str(folder)]
     # Of a checkout that is not installed, too: the script stands in docs/, and so does the folder Python looks in.
     path = os.pathsep.join([str(Path(onnxq.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})

@@ -141,6 +141,6 @@ def test_a_narrow_encoding_ends_no_command(words: list[str], encoding: str, monk
         main()
     for stream in streams.values():
         stream.flush()
-    said = b"".join(stream.buffer.getvalue() for stream in streams.values())  # type: ignore[attr-defined]
+    said = b"".join(stream.buffer.getvalue() for stream in streams.values())
     assert len(said) > 40 and end.value.code == (2 if words[-1] == "模型" else 0)
     assert end.value.code == 0 or b": ??: " in said

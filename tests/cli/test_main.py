@@ -2,30 +2,42 @@
 
 import re
 import shlex
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import typer.main
 
 from onnxq.cli.main import app
 
-COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-EXAMPLE = re.compile(r"^ +onnxq (.+)$", re.M)
+EXAMPLE = re.compile(r"^ {4}(?:.*\$\()?onnxq ([^>)\n]+)", re.M)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_its_examples_are_commands(name: str) -> None:
-    command = COMMANDS[name]
-    examples = [shlex.split(line) for line in EXAMPLE.findall(command.help)]
+def commands(group: Any, *names: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """By the words that call them; of a group those it has."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, *names, name)
+        else:
+            yield (*names, name), command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+each_command = pytest.mark.parametrize("names", COMMANDS, ids=" ".join)
+
+
+@each_command
+def test_its_examples_are_commands(names: tuple[str, ...]) -> None:
+    examples = [tuple(shlex.split(line)) for line in EXAMPLE.findall(COMMANDS[names].help)]
     assert examples
     for words in examples:
-        assert words[0] == name
-        with command.make_context(name, words[1:]) as context:  # a usage error is raised
-            assert context.params
+        assert words[: len(names)] == names
+        COMMANDS[names].make_context(" ".join(names), list(words[len(names) :])).close()  # a usage error is raised
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_option_says_what_it_is(name: str) -> None:
-    assert [entry.name for entry in COMMANDS[name].params if not getattr(entry, "help", None)] == []
+@each_command
+def test_every_option_says_what_it_is(names: tuple[str, ...]) -> None:
+    assert [entry.name for entry in COMMANDS[names].params if not getattr(entry, "help", None)] == []
 
 
 def test_the_first_help_has_the_exit_codes_and_an_example() -> None:

@@ -70,7 +70,9 @@ def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+            entry = zipfile.ZipInfo(f"{name}.npy")
+            entry.create_system = 3  # on every system: the bytes are the same
+            with archive.open(entry, "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
     return stream.getvalue()
 

@@ -1,5 +1,6 @@
 """Statistics come out of a file as they went in, and a damaged file is one sentence."""
 
+import zipfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -48,6 +49,14 @@ def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
     again = tmp_path / "again.npz"
     save_measured(found, again)
     assert again.read_bytes() == path.read_bytes()
+
+
+def test_windows_writes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_measured(MEASURED, tmp_path / "here.npz")
+    monkeypatch.setattr("zipfile.sys.platform", "win32")
+    assert zipfile.ZipInfo("a").create_system == 0
+    save_measured(MEASURED, tmp_path / "there.npz")
+    assert (tmp_path / "here.npz").read_bytes() == (tmp_path / "there.npz").read_bytes()
 
 
 def test_nothing_at_all_is_a_file_too(tmp_path: Path) -> None:

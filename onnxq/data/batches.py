@@ -14,13 +14,14 @@ class Batch:
     """What the model is fed in one run.
 
     ``count`` samples of it are real, numbered from ``start``; rows after these only fill a batch of fixed
-    size. ``labels`` is ``[count, ...]``.
+    size, unless it is one sample ``alone``, all of whose rows are real. ``labels`` is ``[count, ...]``.
     """
 
     feeds: dict[str, Array]
     labels: Array | None
     count: int
     start: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def _computed(
 def _one_by_one(model: onnx.ModelProto, results: Mapping[str, gs.Tensor]) -> dict[str, NDArray[np.generic]]:
     """The results, without those that onnxruntime refuses to compute and what is made of them."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    found = {}
+    found: dict[str, NDArray[np.generic]] = {}
     for node in model.graph.node:
         if all(name in constants or not name for name in node.input):
             gives = [name for name in node.output if name]

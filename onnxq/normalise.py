@@ -33,7 +33,10 @@ def normalise(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
 def named(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with functions inlined, and a name on every node that no other has."""
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        try:
+            proto = onnx.inliner.inline_local_functions(proto)
+        except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+            raise ModelError(f"the functions of the model cannot be inlined: {first_line(error)}.") from error
     _name_nodes(proto)
     return proto
 
@@ -47,11 +50,11 @@ def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
             f"{first_line(error)}. Export the model with opset {OLDEST_OPSET} or later."
         ) from error
     pairs = zip(_interface(proto), _interface(upgraded), strict=False)
-    changed = next((after.name for before, after in pairs if before.type != after.type), "")
+    changed = next((b.name for a, b in pairs if a.type != b.type), "")
     if changed:  # the converter drops the batch axis of Scan of opset 8, which then computes something else
         raise ModelError(
-            f"{where}: opset {opset(proto)}; the upgrade to opset {OLDEST_OPSET}, which quantized weights need, changes "
-            f"the type of {changed!r}. Export the model with opset {OLDEST_OPSET} or later."
+            f"{where}: opset {opset(proto)}; quantized weights need opset {OLDEST_OPSET}, and the upgrade changes the "
+            f"type of {changed!r}. Export the model with opset {OLDEST_OPSET} or later."
         )
     copy_envelope(proto, upgraded)
     return upgraded

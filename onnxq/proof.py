@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -45,7 +46,8 @@ class Proof:
 
 def allowance(answer: Array, tolerance: float) -> float:
     """The ``tolerance``, or what arithmetic in another order may cost in the dtype of the answer."""
-    return max(tolerance, 2 * float(np.finfo(answer.dtype).eps)) if answer.dtype.kind in "fc" else tolerance
+    kind: Any = answer.dtype
+    return max(tolerance, 2 * float(np.finfo(kind).eps)) if kind.kind in "fc" else tolerance
 
 
 def relative_error(reference: Array, other: Array) -> float:

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import onnx
 
@@ -95,7 +95,8 @@ def no_initializer(model: onnx.ModelProto, random_: random.Random) -> None:
 
 def twice(model: onnx.ModelProto, random_: random.Random) -> None:
     graph = model.graph
-    for field in _one(random_, [graph.node, graph.initializer, graph.input, graph.output, model.opset_import]):
+    fields: list[Any] = [graph.node, graph.initializer, graph.input, graph.output, model.opset_import]
+    for field in _one(random_, fields):
         for entry in _one(random_, list(field)):
             field.add().CopyFrom(entry)
 
@@ -151,7 +152,7 @@ def other_attribute(model: onnx.ModelProto, random_: random.Random) -> None:
         elif kind < 0.7:
             attribute.i = random_.choice(NUMBERS)
         elif kind < 0.8:
-            attribute.type = random_.randint(0, 14)
+            attribute.type = cast(Any, random_.randint(0, 14))
         elif kind < 0.9:
             attribute.s = bytes(random_.choices(range(256), k=4))
         else:
@@ -212,7 +213,7 @@ def deep_bodies(model: onnx.ModelProto, random_: random.Random) -> None:
             inner.CopyFrom(node)
             node.Clear()
             node.op_type = "If"
-            node.input.append(random_.choice(["flag", *inner.input] or [""]))
+            node.input.append(random_.choice(["flag", *inner.input]))
             node.output.extend(inner.output)
             for name in ("then_branch", "else_branch"):
                 attribute = node.attribute.add(name=name, type=onnx.AttributeProto.GRAPH)

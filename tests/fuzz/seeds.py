@@ -4,6 +4,7 @@ random, and a few that hold what exporters rarely write."""
 import random
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -49,7 +50,8 @@ def _shipped() -> list[bytes]:
 
 @cache
 def _node_tests() -> list[bytes]:
-    by_operator = {test.model.graph.node[-1].op_type: test.model for test in load_model_tests(kind="node")}
+    models: list[Any] = [test.model for test in load_model_tests(kind="node")]
+    by_operator = {model.graph.node[-1].op_type: model for model in models}
     return [model.SerializeToString() for _, model in sorted(by_operator.items())]
 
 

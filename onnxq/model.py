@@ -26,6 +26,7 @@ from onnxq.mapped_constants import map_constants, rest_constants
 from onnxq.normalise import copy_envelope, first_line, named, normalise, opset
 from onnxq.outside import Outlined, complete, outsiders, total_bytes
 from onnxq.packing import packed_constants
+from onnxq.text_fields import refuse_other_bytes
 from onnxq.two_files import written
 
 ModelLike: TypeAlias = str | Path | onnx.ModelProto | gs.Graph
@@ -127,6 +128,7 @@ def _read(source: ModelLike) -> tuple[onnx.ModelProto, str]:
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}.") from error
+    refuse_other_bytes(proto, str(path))
     settle_external_data(proto, path)
     return proto, str(path)
 

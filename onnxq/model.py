@@ -188,6 +188,8 @@ def to_graph(proto: onnx.ModelProto) -> gs.Graph:
             graph = gs.import_onnx(proto)
     except OnnxGraphSurgeonException as error:
         raise ModelError(f"the model holds what onnx-graphsurgeon does not know: {first_line(error)}.") from error
+    except KeyError as error:  # it looks a dtype up
+        raise ModelError(f"the model holds a tensor of type {error}, which ONNX does not know.") from error
     map_constants(graph)
     _forget_composite_types(graph)
     return graph

@@ -15,6 +15,7 @@ from onnxq.cli.merge import merge
 from onnxq.cli.quantize import quantize
 from onnxq.cli.report import report
 from onnxq.cli.retarget import retarget
+from onnxq.cli.tune import tune
 from onnxq.errors import OnnxqError
 
 app = typer.Typer(
@@ -32,6 +33,7 @@ app.command()(evaluate)
 app.command()(check)
 app.command()(compare)
 app.command()(diagnose)
+app.command()(tune)
 app.command()(retarget)
 app.command()(report)
 

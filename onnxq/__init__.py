@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from onnxq.result import BackendResult, Result
     from onnxq.retargeting.retarget import retarget
     from onnxq.samples import Samples, open_samples
+    from onnxq.tuning.tune import Tuned, tune
 
 _HOMES = {
     "onnxq.calibration": ("calibrate",),
@@ -62,6 +63,7 @@ _HOMES = {
     "onnxq.result": ("BackendResult", "Result"),
     "onnxq.retargeting.retarget": ("retarget",),
     "onnxq.samples": ("Samples", "open_samples"),
+    "onnxq.tuning.tune": ("Tuned", "tune"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -85,6 +87,7 @@ __all__ = [
     "RecipeError",
     "Result",
     "Samples",
+    "Tuned",
     "calibrate",
     "check",
     "compare",
@@ -96,6 +99,7 @@ __all__ = [
     "open_samples",
     "quantize",
     "retarget",
+    "tune",
 ]
 
 

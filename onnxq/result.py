@@ -92,6 +92,11 @@ class BackendResult:
     solved: Mapping[Weight, SolvedLayer] = field(default_factory=dict)
     portrait: Portrait | None = None
 
+    @property
+    def runs(self) -> onnx.ModelProto:
+        """The graph as onnxruntime can run it."""
+        return self.stand_in or self.model
+
     def files(self, path: Path) -> tuple[Path, ...]:
         """What ``save`` writes."""
         data = (data_file(path),) if self.delivery is None and total_bytes(self.model) > outside.LIMIT else ()

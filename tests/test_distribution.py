@@ -36,6 +36,7 @@ OWN = (
     "ranges",
     "retargeting",
     "solving",
+    "tuning",
 )
 FOLDERS = (*OWN, "calibrators", "cli", "models", "passes")
 PACKAGES = {"onnxq", *(f"onnxq/{name}" for name in FOLDERS)}

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from onnxq.cluster.parcel import unpacked
 from onnxq.cluster.shards import Shard
+from onnxq.cluster.waiter import Waiter
 from onnxq.cluster.worker import Watched, watch_shard
-from onnxq.errors import ClusterError, OnnxqError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 AHEAD = 4  # shards for each thread of the workers, so that none waits for the one whose turn it is
 IN_FLIGHT = 2**30  # bytes of samples, where workers do not read them themselves
-PATIENCE = 60  # seconds without an answer, until the cluster is asked whether it has workers
+ADVICE = "Give workers more memory, choose a smaller --batch, or leave these out."
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Line:
     """Parcels that are watched at the station of that name, on whatever worker."""
 
     def __init__(self, client: "Client", station: str) -> None:
-        self._client, self._station, self._address = client, station, client.scheduler.address
+        self._client, self._station, self._waiter = client, station, Waiter(client)
         self._waiting: deque[Parcel] = deque()
 
     def through(self, shards: Iterable[Shard]) -> Iterator[tuple[Parcel, Watched]]:
@@ -61,57 +61,16 @@ class Line:
                     watch_shard, self._station, shard.content, shard.files, key=key, pure=False
                 )
             except Exception as error:
-                raise self._lost() from error
+                raise self._waiter.lost() from error
         self._waiting.append(Parcel(shard.start, shard.stop, len(shard.content), future))
 
     def _full(self) -> bool:
         if sum(parcel.weight for parcel in self._waiting) >= IN_FLIGHT:
             return True
-        return len(self._waiting) >= AHEAD * max(1, self._threads())
+        return len(self._waiting) >= AHEAD * max(1, self._waiter.threads())
 
     def _take(self) -> tuple[Parcel, Watched]:
         parcel = self._waiting[0]
-        watched: Watched = unpacked(self._result(parcel))
-        return self._waiting.popleft(), watched
-
-    def _result(self, parcel: Parcel) -> bytes:
-        from distributed import CancelledError, KilledWorker
-
         where = f"samples {parcel.start} to {parcel.stop - 1}"
-        while True:
-            try:
-                found: bytes = parcel.future.result(timeout=PATIENCE)
-                return found
-            except OnnxqError:
-                raise
-            except KilledWorker as error:
-                raise ClusterError(
-                    f"{where}: {error.allowed_failures + 1} workers died one after the other when they watched these, "
-                    "or had them next; their logs may tell why. Give workers more memory, choose a smaller --batch, or "
-                    "leave these out."
-                ) from error
-            except CancelledError as error:
-                raise self._lost() from error
-            except Exception as error:  # a user's own code may raise anything
-                if isinstance(error, TimeoutError) and not parcel.future.done():
-                    self._ask_for_workers()
-                    continue
-                if self._client.status != "running":
-                    raise self._lost() from error
-                said = f"{type(error).__name__}: {error}"
-                raise ClusterError(f"{where}: a worker failed with {said}. Its log has the whole story.") from error
-
-    def _ask_for_workers(self) -> None:
-        if not self._threads():
-            reason = f"the scheduler at {self._address} has no workers any more"
-            raise ClusterError(f"{reason}. Start some with: dask worker {self._address}")
-
-    def _threads(self) -> int:
-        """Of all workers that there are now."""
-        try:
-            return sum(self._client.nthreads().values())
-        except Exception as error:
-            raise self._lost() from error
-
-    def _lost(self) -> ClusterError:
-        return ClusterError(f"the scheduler at {self._address} is gone, and the work with it. Start it and this again.")
+        watched: Watched = unpacked(self._waiter.result(parcel.future, where, ADVICE))
+        return self._waiting.popleft(), watched

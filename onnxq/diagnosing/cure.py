@@ -17,6 +17,7 @@ from onnxq.errors import OnnxqError
 from onnxq.execute import Session
 from onnxq.held_out import Heard
 from onnxq.recipe import Recipe
+from onnxq.result import BackendResult
 from onnxq.stages import Beginning, Calibrated, calibrated, finish
 from onnxq.workspace import Pass, Workspace
 
@@ -59,10 +60,14 @@ class Trial:
 
     def model(self, recipe: Recipe) -> onnx.ModelProto:
         """The graph that comes of it, as onnxruntime runs it."""
-        result = finish(*self._ready(recipe))
-        return result.stand_in or result.model
+        return self.result(recipe).runs
 
-    def _ready(self, recipe: Recipe) -> tuple[Workspace, tuple[Pass, ...]]:
+    def result(self, recipe: Recipe) -> BackendResult:
+        """All that comes of it."""
+        return finish(*self.ready(recipe))
+
+    def ready(self, recipe: Recipe) -> tuple[Workspace, tuple[Pass, ...]]:
+        """A workspace that is calibrated, or about to be, and the passes to come."""
         done = self.whole.done
         if len(recipe.passes) >= len(done) and all(map(is_, recipe.passes, done)):
             return self.whole.copy().spaces[0], recipe.passes[len(done) :]

@@ -24,7 +24,7 @@ from onnxq.diagnosing.parts import Parts, Tensors, parts
 from onnxq.diagnosing.remedies import remedies
 from onnxq.diagnosing.sanity import Sanity, sanity
 from onnxq.diagnosing.scored import Scored, scored
-from onnxq.diagnosing.switched import AT_INPUT, switched
+from onnxq.diagnosing.switched import AT_INPUT, rounded, switched
 from onnxq.diagnosing.symptoms import Symptom, spreads, symptoms
 from onnxq.errors import DataError
 from onnxq.execute import Session
@@ -32,11 +32,10 @@ from onnxq.few_samples import few
 from onnxq.model import ModelLike
 from onnxq.models.card import Card
 from onnxq.options import Options
-from onnxq.passes import CorrectBias, InsertQdq
 from onnxq.recipe import Recipe
 from onnxq.samples import Data, Samples
-from onnxq.stages import Calibrated, calibrated, run
-from onnxq.workspace import Progress, Workspace, silent
+from onnxq.stages import calibrated
+from onnxq.workspace import Progress, silent
 
 BUDGET = 120.0  # seconds
 CALIBRATED_ON = 128  # samples, unless it is said otherwise: a remedy may have to calibrate again
@@ -93,7 +92,7 @@ def diagnose(
         written = written_recipe(recipe, options)
         beginning = begin(model, samples, backend, written, options, progress, build=False)
         whole = calibrated(beginning.copy(), written.passes, clock)
-        space = _rounded(whole)
+        space = rounded(whole.copy().spaces[0], whole.rest)
         network = switched(space)
     asked, own = beginning.asked[0], beginning.base
     with clock("parts"):
@@ -153,18 +152,6 @@ def diagnose(
         budget,
         dict(clock.seconds),
     )
-
-
-def _rounded(whole: Calibrated) -> Workspace:
-    """A workspace with all its grids and integers, whose graph is float, and biases as they were: they make up for what
-    all layers together do, not for one."""
-    space = whole.copy().spaces[0]
-    for step in whole.rest:
-        if isinstance(step, InsertQdq):
-            break
-        if not isinstance(step, CorrectBias):
-            run(space, step)
-    return space
 
 
 def _answered(

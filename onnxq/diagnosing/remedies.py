@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from onnxq.backends.backend import Backend
 from onnxq.passes import (
@@ -24,12 +25,13 @@ CALIBRATORS = ("mse", "minmax", "percentile", "entropy")
 
 @dataclass(frozen=True)
 class Remedy:
-    """``said``: what it does, in words. ``costs``: integers, so that it comes last."""
+    """``said``: what it does, in words. ``costs``: integers, so that it comes last; ``grows``: so does the file."""
 
     name: str
     said: str
     change: Change
     costs: bool = False
+    grows: bool = False
 
 
 def remedies(recipe: Recipe, backend: Backend, worst: Sequence[str]) -> tuple[Remedy, ...]:
@@ -56,9 +58,10 @@ def remedies(recipe: Recipe, backend: Backend, worst: Sequence[str]) -> tuple[Re
     else:
         found.append(Remedy("bias correction", "biases make up for the mean error", _corrected))
     if any(step.bits is not None and step.bits != 8 for step in rounds):
-        found.append(Remedy("weights of 8 bits", "8 bits for all weights", _option(RoundWeights, bits=8)))
+        change = _option(RoundWeights, bits=8)
+        found.append(Remedy("weights of 8 bits", "8 bits for all weights", change, grows=True))
     if backend.wide is not None and worst:
-        bits: dict[str, object] = {_exactly(name): WIDE for name in worst[:3]}
+        bits: dict[str, object] = {exactly(name): WIDE for name in worst[:3]}
         change = _option(PlanIntegers, activation_bits=bits)
         said = f"{WIDE} bits for what {', '.join(worst[:3])} read"
         found.append(Remedy("more bits", said, change, costs=True))
@@ -66,7 +69,7 @@ def remedies(recipe: Recipe, backend: Backend, worst: Sequence[str]) -> tuple[Re
         if len(worst) >= count:
             said = f"{', '.join(worst[:count])} left in float"
             name = "worst layer float" if count == 1 else f"{count} worst layers float"
-            found.append(Remedy(name, said, _float(worst[:count]), costs=True))
+            found.append(Remedy(name, said, partial(in_float, layers=worst[:count]), costs=True))
     return tuple(found)
 
 
@@ -124,14 +127,12 @@ def _option(kind: type[Pass], **options: object) -> Change:
     return changed
 
 
-def _float(layers: Sequence[str]) -> Change:
-    def changed(recipe: Recipe) -> Recipe:
-        own = next(step for step in recipe.passes if isinstance(step, PlanIntegers)).exclude
-        return recipe.changed(PlanIntegers, exclude=tuple(dict.fromkeys((*own, *map(_exactly, layers)))))
-
-    return changed
+def in_float(recipe: Recipe, layers: Sequence[str]) -> Recipe:
+    """The recipe with some nodes left in float, by name."""
+    own = next(step for step in recipe.passes if isinstance(step, PlanIntegers)).exclude
+    return recipe.changed(PlanIntegers, exclude=tuple(dict.fromkeys((*own, *map(exactly, layers)))))
 
 
-def _exactly(name: str) -> str:
+def exactly(name: str) -> str:
     """A regular expression for one node."""
     return f"^{re.escape(name)}$"

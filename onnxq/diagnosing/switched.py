@@ -5,7 +5,7 @@ weight is a constant of one name, with its values or those of its integers. So a
 nodes and constants of the one model into the other.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +14,11 @@ import onnx_graphsurgeon as gs
 
 from onnxq.graph import HEAVY_OPS, Names, every_node, tidy
 from onnxq.model import export
+from onnxq.passes import CorrectBias, InsertQdq
 from onnxq.passes.insert_qdq import quantize_activation
 from onnxq.scheme import dequantize
-from onnxq.workspace import Workspace
+from onnxq.stages import run
+from onnxq.workspace import Pass, Workspace
 
 AT_INPUT = "(input)"  # in place of a layer, where none comes before the tensor
 
@@ -59,6 +61,17 @@ class Switched:
     rounded: Mapping[str, onnx.TensorProto]
     exact: Mapping[str, onnx.TensorProto]
     switches: Mapping[str, Switch]
+
+
+def rounded(space: Workspace, steps: Iterable[Pass]) -> Workspace:
+    """The workspace with all its grids and integers, whose graph is float, and biases as they were: they make up for
+    what all layers together do, not for one."""
+    for step in steps:
+        if isinstance(step, InsertQdq):
+            break
+        if not isinstance(step, CorrectBias):
+            run(space, step)
+    return space
 
 
 def switched(space: Workspace) -> Switched:

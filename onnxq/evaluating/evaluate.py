@@ -4,7 +4,7 @@ onnxq.evaluate(["model.onnx", "model.int8.onnx"], "test.npz", metric="top1", eng
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from onnxq.errors import DataError, RecipeError
 from onnxq.evaluating.feeding import common_inputs, labelled_batches
 from onnxq.evaluating.running import Running, backend_to_run
 from onnxq.inputs import batch_axis, input_specs
-from onnxq.metrics import METRICS, BoxAP, Metric, metric_of, parse_metric
+from onnxq.metrics import METRICS, Metric, metric_of, parse_metric
 from onnxq.metrics.metric import Counted, Known, counted
 from onnxq.metrics.setting import AS_IT_IS, Setting
 from onnxq.model import ModelLike, is_quantized, read_model
@@ -147,9 +147,7 @@ def _columns(models: Sequence[ModelLike | Card], engines: Sequence[str], referen
 def _metrics(
     asked: str | Metric | Sequence[str | Metric] | None, card: Card | None, setting: Setting
 ) -> list[Counted[Any]]:
-    if asked is None and card is not None and (own := metric_of(card)) is not None:
-        if isinstance(own, BoxAP):
-            own = replace(own, preprocessing=setting.preprocessing)
+    if asked is None and card is not None and (own := metric_of(card, setting.preprocessing)) is not None:
         return [counted(own)]
     if asked is None:
         raise RecipeError(f"no metric. Give --metric (metric=): {', '.join(METRICS)} or script.py:function.")

@@ -16,6 +16,7 @@ from onnxq.metrics.top1 import Top1
 from onnxq.metrics.topk import TopK
 from onnxq.metrics.words import parsed
 from onnxq.models.card import Card
+from onnxq.preprocess import Preprocessing
 
 __all__ = ["METRICS", "BoxAP", "Metric", "Setting", "Top1", "TopK", "metric_named", "metric_of", "parse_metric"]
 
@@ -43,14 +44,18 @@ def parse_metric(text: str, setting: Setting) -> Counted[Any]:
     return Own.of(name)
 
 
-def metric_of(card: Card) -> Metric | None:
-    """The metric a card asks for. Raises RecipeError for one that is unknown, lacks an option, or needs no labels.
+def metric_of(card: Card, preprocessing: Preprocessing | None = None) -> Metric | None:
+    """The metric a card asks for, of images preprocessed as it says, unless it is said otherwise.
+
+    Raises RecipeError for one that is unknown, lacks an option, or needs no labels.
 
     A card runs no code, so ``script.py:function`` is unknown to it.
     """
     if card.metric is None:
         return None
-    found = metric_named(card.metric.name, card.metric.options, setting_of(card))
+    setting = setting_of(card)
+    setting = replace(setting, preprocessing=preprocessing or setting.preprocessing)
+    found = metric_named(card.metric.name, card.metric.options, setting)
     if found.compares:
         raise RecipeError(
             f"{card.folder}: metric {found.name} compares with FP32, which every report does. Leave 'metric' out of "

@@ -24,7 +24,9 @@ PARTS = (
     "low_bits",
     "what_passes_bring",
     "solvers",
+    "tuned",
     "robust",
+    "same_bytes",
 )
 
 

@@ -4,7 +4,7 @@ A model may ask to expand a constant without end: the size of every result is in
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import onnx
@@ -52,15 +52,14 @@ def settle_results(graph: gs.Graph, like: onnx.ModelProto, largest: int) -> None
     if not nodes:
         return
     inner = {id(node) for node in nodes}
-    results = {
-        tensor.name: tensor
-        for node in nodes
-        for tensor in node.outputs
-        if not tensor.is_empty()
-        and (is_output(graph, tensor) or any(id(reader) not in inner for reader in tensor.outputs))
-    }
-    for name, array in _computed(nodes, results, like).items():
-        settle(results[name], array)
+    made = {tensor.name: tensor for node in nodes for tensor in node.outputs if not tensor.is_empty()}
+    wanted = [
+        tensor
+        for tensor in made.values()
+        if is_output(graph, tensor) or any(id(reader) not in inner for reader in tensor.outputs)
+    ]
+    for name, array in _computed(nodes, wanted, like).items():
+        settle(made[name], array)
 
 
 def settle(tensor: gs.Tensor, array: NDArray[np.generic]) -> None:
@@ -135,17 +134,17 @@ def _is_number(kind: int) -> bool:
 
 
 def _computed(
-    nodes: Sequence[gs.Node], results: Mapping[str, gs.Tensor], like: onnx.ModelProto
+    nodes: Sequence[gs.Node], wanted: Sequence[gs.Tensor], like: onnx.ModelProto
 ) -> dict[str, NDArray[np.generic]]:
-    lean = _exported(nodes, results.values(), like)
+    """What is wanted; where onnxruntime refuses a node, all that the others make."""
+    lean = _exported(nodes, wanted, like)
     try:
         return Session(lean, optimize=False).run({})
     except ModelError:
-        return _one_by_one(lean.whole(), results)
+        return _one_by_one(lean.whole())
 
 
-def _one_by_one(model: onnx.ModelProto, results: Mapping[str, gs.Tensor]) -> dict[str, NDArray[np.generic]]:
-    """The results, without those that onnxruntime refuses to compute and what is made of them."""
+def _one_by_one(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     found: dict[str, NDArray[np.generic]] = {}
     for node in model.graph.node:
@@ -156,7 +155,7 @@ def _one_by_one(model: onnx.ModelProto, results: Mapping[str, gs.Tensor]) -> dic
             except ModelError:
                 continue
             constants |= {name: onnx.numpy_helper.from_array(array, name) for name, array in made.items()}
-            found |= {name: array for name, array in made.items() if name in results}
+            found |= made
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether all text of a model is text: protobuf reads a file with other bytes in a name, and fails when that is used."""
+"""Whether all text of a model is text: protobuf reads a file with other bytes in a name, and fails where it is used."""
 
 from collections.abc import Iterator
 

@@ -52,17 +52,18 @@ def _file(tensor: onnx.TensorProto, path: Path) -> Path:
     folder, location = path.resolve().parent, entries(tensor).get("location", "")
     try:
         file = (folder / location).resolve()
-        whole = file.is_file() or not file.exists()  # of what is missing more is said when it is read
+        special = file.exists() and not file.is_file()  # of what is missing more is said when it is read
     except (OSError, RuntimeError, ValueError):
-        file, whole = folder, False
-    if not whole:
-        raise ModelError(
-            f"{path}: tensor {tensor.name!r} wants its data from {location[:100]!r}, which is no file. Export it again."
-        )
+        file, special = folder, True
     if not file.is_relative_to(folder):
         raise ModelError(
             f"{path}: tensor {tensor.name!r} wants its data from {location!r}, outside the model's folder. "
             "Move the data beside the model and export again."
+        )
+    if special:
+        raise ModelError(
+            f"{path}: the data of tensor {tensor.name!r} cannot be read from {location[:100]!r}: that is no file. "
+            "Copy the data file beside the model."
         )
     return file
 

@@ -50,11 +50,11 @@ def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
             f"{first_line(error)}. Export the model with opset {OLDEST_OPSET} or later."
         ) from error
     pairs = zip(_interface(proto), _interface(upgraded), strict=False)
-    changed = next((b.name for a, b in pairs if a.type != b.type), "")
+    changed = next((b.name for a, b in pairs if _rank(a) != _rank(b) and _rank(a) is not None), "")
     if changed:  # the converter drops the batch axis of Scan of opset 8, which then computes something else
         raise ModelError(
             f"{where}: opset {opset(proto)}; quantized weights need opset {OLDEST_OPSET}, and the upgrade changes the "
-            f"type of {changed!r}. Export the model with opset {OLDEST_OPSET} or later."
+            f"rank of {changed!r}. Export the model with opset {OLDEST_OPSET} or later."
         )
     copy_envelope(proto, upgraded)
     return upgraded
@@ -64,6 +64,12 @@ def _interface(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """Outputs, and those inputs that are no weights: old models list these among them."""
     held = {tensor.name for tensor in proto.graph.initializer}
     return [*(value for value in proto.graph.input if value.name not in held), *proto.graph.output]
+
+
+def _rank(value: onnx.ValueInfoProto) -> int | None:
+    """None where it is not known."""
+    kind = value.type.tensor_type
+    return len(kind.shape.dim) if kind.HasField("shape") else None
 
 
 def raise_opset(proto: onnx.ModelProto, wanted: int, what: str, way_out: str) -> onnx.ModelProto:

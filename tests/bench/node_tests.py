@@ -35,7 +35,7 @@ REASONS = {  # as a user reads them, by words of the message
     "every value of input": "its inputs are all zero",
     "the model has no inputs": "it reads nothing",
     "cannot hold": "it has an attribute that onnx-graphsurgeon cannot hold",
-    "changes the type": "the ONNX converter breaks it on its way to opset 13",
+    "changes the rank": "the ONNX converter breaks it on its way to opset 13",
     "cannot load": "onnxruntime refuses it once its shapes are inferred",
 }
 TITLE = """# The ONNX standard's own tests of its operators

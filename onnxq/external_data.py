@@ -36,7 +36,7 @@ def settle_external_data(model: onnx.ModelProto, path: Path) -> None:
                 load_external_data_for_tensor(tensor, str(path.resolve().parent))
                 tensor.ClearField("data_location")
                 tensor.ClearField("external_data")
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        except (OSError, RuntimeError, ValueError, onnx.checker.ValidationError) as error:
             raise ModelError(
                 f"{path}: the data of tensor {tensor.name!r} cannot be read from {location!r}: {first_line(error)}. "
                 "Copy the data file beside the model."
@@ -50,11 +50,20 @@ def _large(tensor: onnx.TensorProto) -> bool:
 def _file(tensor: onnx.TensorProto, path: Path) -> Path:
     """Where a tensor of the model at ``path`` is. Raises ModelError if that is outside of the model's folder."""
     folder, location = path.resolve().parent, entries(tensor).get("location", "")
-    file = (folder / location).resolve()
+    try:
+        file = (folder / location).resolve()
+        special = file.exists() and not file.is_file()  # of what is missing more is said when it is read
+    except (OSError, RuntimeError, ValueError):
+        file, special = folder, True
     if not file.is_relative_to(folder):
         raise ModelError(
             f"{path}: tensor {tensor.name!r} wants its data from {location!r}, outside the model's folder. "
             "Move the data beside the model and export again."
+        )
+    if special:
+        raise ModelError(
+            f"{path}: the data of tensor {tensor.name!r} cannot be read from {location[:100]!r}: that is no file. "
+            "Copy the data file beside the model."
         )
     return file
 

@@ -18,6 +18,8 @@ PARTS = (
     "whole_run",
     "accuracy",
     "engine_accuracy",
+    "deployed",
+    "diagnosis",
     "rewrites",
     "per_tensor",
     "balance",
@@ -26,6 +28,7 @@ PARTS = (
     "solvers",
     "tuned",
     "robust",
+    "same_bytes",
 )
 
 

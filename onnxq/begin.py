@@ -8,6 +8,7 @@ from onnxq.backends import backend_of, require
 from onnxq.backends.backend import Backend
 from onnxq.backends.saturation import reduced
 from onnxq.cluster.connection import reach
+from onnxq.data.register import Register
 from onnxq.errors import DataError, RecipeError
 from onnxq.measured import said, word_of
 from onnxq.measured_file import load_measured
@@ -71,6 +72,7 @@ def begin(
     data = open_samples(
         samples, input_specs(source), preprocessing=options.preprocessing, limit=options.samples, seed=options.seed
     )
+    data = replace(data, register=Register())  # what is calibrated on is written into the graph
     base = Workspace(
         to_graph(source),
         source,

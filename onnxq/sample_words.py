@@ -1,30 +1,16 @@
-"""Which samples a model was fed: one short word for each, made of its numbers as they reach the model."""
+"""The words of samples (see ``onnxq.data.register``), which go by what they are and not by where they lie."""
 
-from hashlib import blake2b
-
-import numpy as np
-from numpy.typing import NDArray
-
-from onnxq.data.batches import Batch
+from onnxq.data.register import Register, Words
 from onnxq.samples import Samples
 
-Words = NDArray[np.uint64]
+__all__ = ["Words", "words"]
 
 
 def words(samples: Samples) -> Words:
-    """One for each sample, in their order: of all inputs, after preprocessing."""
-    found: list[int] = []
-    for batch in samples.batches(1):
-        found += [_word(batch, row) for row in range(batch.count)]
-    return np.array(found, np.uint64)
-
-
-def _word(batch: Batch, row: int) -> int:
-    """Of a sample of a batch; feeds that are whole by themselves, or fill a batch up, are one."""
-    found = blake2b(digest_size=8)
-    for name in sorted(batch.feeds):
-        array = batch.feeds[name]
-        sample = array[row : row + 1] if array.ndim and len(array) >= batch.count > 1 else array
-        found.update(f"{name} {sample.dtype} {sample.shape}".encode())
-        found.update(np.ascontiguousarray(sample).tobytes())
-    return int.from_bytes(found.digest(), "little")
+    """One for each sample, in their order: of all inputs, after preprocessing. Samples that were read to the end before
+    are not read again where they have a register."""
+    register = samples.register or Register()
+    if not register.whole:
+        for _ in register.heard(samples.batches(1)):
+            pass
+    return register.words

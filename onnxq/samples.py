@@ -6,7 +6,7 @@ Data is read a little at a time, as often as asked, and every batch is checked b
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from onnxq.data.batches import Batch, Piece, by_shard, rebatch, within
 from onnxq.data.chunks import Chunk, Source
 from onnxq.data.feeds import pieces
 from onnxq.data.random_data import random_source
+from onnxq.data.register import Register
 from onnxq.data.sources import Calls, Fed, arrays_source, as_array, single
 from onnxq.data.stored import ACCEPTED, stored_source
 from onnxq.errors import DataError
@@ -35,7 +36,8 @@ class Samples:
     """Data that fits a model's inputs; nothing is read before ``batches``.
 
     The first sample of ``source`` is number ``begin`` of all the data there is. The first ``limit`` of its samples are
-    meant, and with a ``span`` only those from its first number up to its second.
+    meant, and with a ``span`` only those from its first number up to its second. What is read of all of them is taken
+    down in the ``register``, if there is one.
     """
 
     source: Source
@@ -44,6 +46,7 @@ class Samples:
     limit: int | None = None
     begin: int = 0
     span: tuple[int, int] | None = None
+    register: Register | None = field(default=None, compare=False)
 
     @property
     def count(self) -> int | None:
@@ -82,7 +85,7 @@ class Samples:
             raise DataError(f"{n} samples asked for (--samples, limit=); at least 1 is needed.")
         if self.span is not None:
             return self.part(self.span[0], self.span[0] + n)
-        return replace(self, limit=n if self.limit is None else min(n, self.limit))
+        return replace(self, limit=n if self.limit is None else min(n, self.limit), register=None)
 
     def part(self, start: int, stop: int) -> "Samples":
         """Samples ``start`` to ``stop``, as far as there are such; they keep their numbers.
@@ -95,8 +98,8 @@ class Samples:
         first = min(max(first, start), end)
         source = self.source.part(first - self.begin, end - self.begin)
         if source is None:
-            return replace(self, span=(first, end))
-        return replace(self, source=source, begin=first, limit=None)
+            return replace(self, span=(first, end), register=None)
+        return replace(self, source=source, begin=first, limit=None, register=None)
 
     def batches(self, size: int | None = None) -> Iterator[Batch]:
         """The samples in order, ``size`` (1 by default) at a time, from the first at every call.
@@ -117,7 +120,8 @@ class Samples:
         if size is not None and size < 1:
             raise DataError(f"a batch size of {size} was asked for; at least 1 is needed.")
         fixed = batch_axis(self.inputs).fixed
-        return rebatch(some, fixed or size or 1, fill=fixed is not None)
+        batches = rebatch(some, fixed or size or 1, fill=fixed is not None)
+        return batches if self.register is None else self.register.heard(batches)
 
     def _some(self, given: Iterable[T]) -> Iterator[T]:
         empty = True
@@ -126,6 +130,8 @@ class Samples:
             yield one
         if empty:
             raise DataError(f"{self.source.description}: gave 0 samples. Give at least one.")
+        if self.register is not None:
+            self.register.whole = True
 
     def _pieces(self) -> Iterator[Piece]:
         return self._fitting() if self.span is None else within(self._fitting(), *self.span)

@@ -30,7 +30,8 @@ DECIDING = ("onnxq", "onnx", "onnxruntime", "onnx-graphsurgeon", "numpy", "pillo
 
 
 def told_of(beginning: Beginning, recipe: Recipe, options: Options, random: bool) -> Provenance:
-    """Of a run of ``quantize``; ``random``: its samples were random numbers. Reads the samples once more."""
+    """Of a run of ``quantize``; ``random``: its samples were random numbers. Reads the samples where nothing has read
+    all of them."""
     base, record = beginning.base, beginning.base.record
     found = words(base.samples)
     other = record is not None and _others(record.measured.samples, found)

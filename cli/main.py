@@ -12,8 +12,11 @@ from onnxq.cli.diagnose import diagnose
 from onnxq.cli.evaluate import evaluate
 from onnxq.cli.inspect import inspect
 from onnxq.cli.merge import merge
+from onnxq.cli.provenance import provenance
 from onnxq.cli.quantize import quantize
+from onnxq.cli.recipe import app as recipe
 from onnxq.cli.report import report
+from onnxq.cli.reproduce import reproduce
 from onnxq.cli.retarget import retarget
 from onnxq.cli.tune import tune
 from onnxq.errors import OnnxqError
@@ -36,6 +39,9 @@ app.command()(diagnose)
 app.command()(tune)
 app.command()(retarget)
 app.command()(report)
+app.command()(provenance)
+app.command()(reproduce)
+app.add_typer(recipe, name="recipe")
 
 
 def _version(asked: bool) -> None:

@@ -109,6 +109,7 @@ def load_card(path_or_name: str | Path) -> Card:
         raise RecipeError(f"{path_or_name}: cannot be read: {error.strerror}.") from error
     card = validated(Card, load_yaml(file), str(path_or_name))
     card._folder = file.resolve().parent
+    card = card.model_copy(update={"recipe": _recipe(card)})
     paths = {
         "model": card.model_path,
         "calibration": card.calibration_path,
@@ -120,6 +121,15 @@ def load_card(path_or_name: str | Path) -> Card:
         if path is not None and not path.exists():
             raise RecipeError(f"{path_or_name}: field {field!r}: no such file: {path}. Mend the path, or make it.")
     return card
+
+
+def _recipe(card: Card) -> str | dict[str, object]:
+    """What the card says; a recipe that is written out in it extends a file by a path from the card's folder."""
+    recipe = card.recipe
+    base = recipe.get("extends") if isinstance(recipe, dict) else None
+    if isinstance(recipe, str) or not isinstance(base, str) or not base.endswith((".yaml", ".yml")):
+        return recipe
+    return {**recipe, "extends": str(card.path(base))}
 
 
 def _file(path: Path) -> Path:

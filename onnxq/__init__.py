@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from onnxq.options import Options
     from onnxq.pipeline import quantize
     from onnxq.preprocess import Preprocessing
+    from onnxq.provenance import Provenance, read_provenance
+    from onnxq.provenance.reproduce import Reproduced, reproduce
     from onnxq.recipe import Recipe, load_recipe
     from onnxq.result import BackendResult, Result
     from onnxq.retargeting.retarget import retarget
@@ -59,6 +61,8 @@ _HOMES = {
     "onnxq.options": ("Options",),
     "onnxq.pipeline": ("quantize",),
     "onnxq.preprocess": ("Preprocessing",),
+    "onnxq.provenance": ("Provenance", "read_provenance"),
+    "onnxq.provenance.reproduce": ("Reproduced", "reproduce"),
     "onnxq.recipe": ("Recipe", "load_recipe"),
     "onnxq.result": ("BackendResult", "Result"),
     "onnxq.retargeting.retarget": ("retarget",),
@@ -83,8 +87,10 @@ __all__ = [
     "Options",
     "OutputError",
     "Preprocessing",
+    "Provenance",
     "Recipe",
     "RecipeError",
+    "Reproduced",
     "Result",
     "Samples",
     "Tuned",
@@ -98,6 +104,8 @@ __all__ = [
     "load_recipe",
     "open_samples",
     "quantize",
+    "read_provenance",
+    "reproduce",
     "retarget",
     "tune",
 ]

@@ -11,7 +11,7 @@ from onnxq.cluster.connection import reach
 from onnxq.errors import DataError, RecipeError
 from onnxq.measured import said, word_of
 from onnxq.measured_file import load_measured
-from onnxq.model import ModelLike, load_model, to_graph
+from onnxq.model import ModelLike, load_marked, to_graph
 from onnxq.models.card import Card
 from onnxq.options import Options
 from onnxq.passes import CastFloat, CorrectBias, PlanIntegers, RoundWeights
@@ -67,7 +67,7 @@ def begin(
             require(entry)
     if options.cluster is not None:
         reach(options.cluster)
-    source = load_model(model)
+    source, mark = load_marked(model)
     data = open_samples(
         samples, input_specs(source), preprocessing=options.preprocessing, limit=options.samples, seed=options.seed
     )
@@ -86,7 +86,7 @@ def begin(
         measured.check(word_of(source), words(data), said(options.preprocessing))
         base.record = Record(measured)
     _tell_frozen_inputs(base)
-    return Beginning(base, tuple(asked), tuple(backends), Proof(source, data))
+    return Beginning(base, tuple(asked), tuple(backends), Proof(source, data), mark)
 
 
 def backends_of(wanted: str | Backend | Sequence[str | Backend]) -> list[Backend]:

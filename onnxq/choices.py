@@ -2,12 +2,17 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
+
+from pydantic import WithJsonSchema
 
 from onnxq.errors import RecipeError
 from onnxq.validation import validated
 
 Choice = str | Mapping[str, Mapping[str, object] | None]
+CalibratorChoice = Annotated[Choice, WithJsonSchema({"onnxq": "calibrator"})]
+SolverChoice = Annotated[Choice, WithJsonSchema({"onnxq": "solver"})]
+"""The same, which the schema of recipes (``onnxq.recipes.schema``) completes by name."""
 T = TypeVar("T")
 
 

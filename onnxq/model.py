@@ -19,6 +19,7 @@ from onnxq import outside
 from onnxq.errors import ModelError, OutputError
 from onnxq.external_data import settle_external_data
 from onnxq.files import write_files
+from onnxq.fingerprint import fingerprint
 from onnxq.mapped_constants import map_constants, rest_constants
 from onnxq.normalise import copy_envelope, first_line, named, normalise, opset
 from onnxq.outside import Outlined, complete, outsiders, total_bytes
@@ -55,7 +56,18 @@ def load_model(source: ModelLike, *, quantized: bool = False) -> onnx.ModelProto
     ``quantized`` says what it must be: a model that works on integers, or one that does not. Raises ModelError if it
     is not, cannot be read, is not valid ONNX, or its opset is unknown.
     """
+    return _checked(*_read(source), quantized)
+
+
+def load_marked(source: ModelLike, *, quantized: bool = False) -> tuple[onnx.ModelProto, str]:
+    """The same, and the fingerprint of the model as it was given."""
     proto, where = _read(source)
+    _check_readable(proto, where)
+    mark = fingerprint(proto)
+    return _checked(proto, where, quantized), mark
+
+
+def _checked(proto: onnx.ModelProto, where: str, quantized: bool) -> onnx.ModelProto:
     _check_readable(proto, where)
     if quantized:
         _require_whole(proto, where)
@@ -114,18 +126,23 @@ def _read(source: ModelLike) -> tuple[onnx.ModelProto, str]:
         _refuse_outside(exported, where)
         return exported, where
     path = Path(source)
+    proto = parse_model(path)
+    settle_external_data(proto, path)
+    return proto, str(path)
+
+
+def parse_model(path: Path) -> onnx.ModelProto:
+    """What the file itself holds, neither complete nor checked. Raises ModelError."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Give the path of an .onnx model, or of a model card.")
     try:
-        proto = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the suffix
+        return onnx.load(path, format="protobuf", load_external_data=False)  # whatever the suffix
     except DecodeError as error:
         raise ModelError(
             f"{path}: not an ONNX file, or cut off ({path.stat().st_size:,} bytes). Export or copy it again."
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}.") from error
-    settle_external_data(proto, path)
-    return proto, str(path)
 
 
 def _refuse_outside(proto: onnx.ModelProto, where: str) -> None:

@@ -15,6 +15,7 @@ from onnxq.metrics import Metric, metric_of
 from onnxq.model import ModelLike
 from onnxq.models.card import Card
 from onnxq.options import Options
+from onnxq.provenance.told import stamped, told_of
 from onnxq.ranges.export import with_ranges
 from onnxq.ranges.own_tensors import own_tensors
 from onnxq.recipe import Recipe
@@ -79,4 +80,6 @@ def quantize(
             with clock("ablate"):
                 ablation = ablated(written, beginning, kept, found, judge, progress)
     smoke_test = isinstance(samples, str) and samples == "random"  # an array compares by element
+    told = told_of(beginning, written, options, smoke_test)
+    found = {name: stamped(entry, told) for name, entry in found.items()}
     return Result(said, data.description, written.written(), found, dict(clock.seconds), smoke_test, ablation=ablation)

@@ -5,18 +5,23 @@ passes:
   - fold_constants
   - plan: {exclude: ["/head/.*"]}
   - calibrate: {activations: percentile}
+
+Or what it changes of another one, a built-in one or a file (see ``onnxq.recipes.extending``):
+
+extends: default
+drop: [correct_bias]
+passes:
+  - round_weights: {bits: 4}
 """
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
-from onnxq import plugins
+from onnxq.backends import backend_of
 from onnxq.errors import RecipeError, unknown
 from onnxq.passes import (
-    PASSES,
     BalanceActivations,
     Calibrate,
     CorrectBias,
@@ -32,8 +37,14 @@ from onnxq.passes import (
     PlanIntegers,
     RoundWeights,
 )
-from onnxq.validation import load_yaml, validated
+from onnxq.recipes.document import Document
+from onnxq.recipes.entry import FIELDS, entries, misplaced, options_of, written_name
+from onnxq.recipes.extending import extended
+from onnxq.recipes.order import check_passes
 from onnxq.workspace import Pass
+
+SUFFIXES = (".yaml", ".yml")
+DEPTH = 8  # of recipes that extend one another
 
 
 @dataclass(frozen=True)
@@ -56,7 +67,7 @@ class Recipe:
 
     def written(self) -> list[dict[str, dict[str, object]]]:
         """The recipe as YAML would hold it, every option spelled out."""
-        return [{_written_name(step): _options(step)} for step in self.passes]
+        return [{written_name(step): options_of(step)} for step in self.passes]
 
 
 RECIPES: Mapping[str, Recipe] = {
@@ -86,70 +97,68 @@ def load_recipe(source: str | Path | Mapping[str, object] | Recipe) -> Recipe:
     if isinstance(source, Recipe):
         return source
     if isinstance(source, Mapping):
-        return _parse(source, "recipe")
+        return _recipe(Document(source, "recipe"), ())
     if str(source) in RECIPES:
         return RECIPES[str(source)]
     path = Path(source)
-    if path.suffix not in (".yaml", ".yml") and not path.exists():
+    if path.suffix not in SUFFIXES and not path.exists():
         raise RecipeError(f"{unknown('recipe', str(source), RECIPES)} Or give a YAML file.")
-    return _parse(load_yaml(path), str(path))
+    return _recipe(Document.read(path), (path,))
 
 
-@dataclass(frozen=True)
-class _Written:
-    passes: list[str | dict[str, dict[str, Any] | None]]
-    backend: str | list[str] | None = None
-
-
-def _parse(value: Mapping[str, object], where: str) -> Recipe:
-    written = validated(_Written, value, where)
-    backends = [written.backend] if isinstance(written.backend, str) else written.backend or []
-    return Recipe(tuple(_pass(entry, where) for entry in written.passes), tuple(backends))
-
-
-def _pass(entry: str | dict[str, dict[str, Any] | None], where: str) -> Pass:
-    if isinstance(entry, str):
-        entry = {entry: None}
-    if len(entry) != 1:
-        raise RecipeError(f"{where}: a pass is a name or one `name: {{options}}`; {sorted(entry)} are several.")
-    name, options = next(iter(entry.items()))
-    kind = _kind(name, where)
-    where = f"{where}: pass {name!r}"
+def check_recipe(source: str | Path) -> Recipe:
+    """The recipe, if it can run: also the order of its passes and the names of its backends are looked at. Raises
+    RecipeError."""
+    recipe = load_recipe(source)
     try:
-        return validated(kind, options or {}, where)
-    except RecipeError as error:  # one that the pass raises itself knows not where it is written
-        raise RecipeError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from error
-
-
-def _kind(name: str, where: str) -> type[Pass]:
-    """A pass of ours by name, one that an installed package offers, or the user's own as ``module:Class``."""
-    try:
-        found = plugins.load("pass", name, PASSES, _checked) or plugins.imported("pass", name, _checked)
+        check_passes(recipe.passes)
+        for name in recipe.backends:
+            backend_of(name)
     except RecipeError as error:
-        raise RecipeError(f"{where}: {error}") from error
-    if found is not None:
-        return found
-    if name in PASSES:
-        return PASSES[name]
-    names = (*PASSES, *plugins.offered("pass"))
-    raise RecipeError(f"{where}: {unknown('pass', name, names)} A pass of your own is written module:Class.")
+        raise RecipeError(f"{source}: {error}") from error
+    return recipe
 
 
-def _checked(name: str, found: object) -> type[Pass]:
-    called = isinstance(found, type) and any("__call__" in vars(kind) for kind in found.__mro__)
-    called = called and isinstance(getattr(found, "name", None), str)
-    if not (isinstance(found, type) and dataclasses.is_dataclass(found) and called):
-        raise TypeError("it is not a pass: a frozen dataclass with a `name`, called on a workspace")
-    if ":" not in name and getattr(found, "name", None) != name:
-        raise ValueError(f"it calls itself {getattr(found, 'name', None)!r}")
-    return cast(type[Pass], found)
+def _recipe(document: Document, files: tuple[Path, ...]) -> Recipe:
+    """``files``: those that led to this one, itself the last."""
+    for name in document.value:
+        if name not in FIELDS:
+            raise RecipeError(f"{document.at(name)}: {misplaced(name, FIELDS)}")
+    backends = _backends(document)
+    if "extends" in document.value:
+        base = _base(document, files)
+        return Recipe(extended(base.passes, document), base.backends if backends is None else backends)
+    if "drop" in document.value:
+        raise RecipeError(f"{document.at('drop')}: 'drop' takes passes from a recipe that is extended. Add 'extends'.")
+    return Recipe(tuple(entry.made() for entry in entries(document)), backends or ())
 
 
-def _written_name(step: Pass) -> str:
-    kind = type(step)
-    return step.name if PASSES.get(step.name) is kind else f"{kind.__module__}:{kind.__qualname__}"
+def _base(document: Document, files: tuple[Path, ...]) -> Recipe:
+    """The recipe that a document extends: a built-in one, or a file, by a path from the document's folder."""
+    name, where = document.value["extends"], document.at("extends")
+    if not isinstance(name, str):
+        raise RecipeError(f"{where}: field 'extends' is {name!r}, not a recipe's name or a YAML file.")
+    if name in RECIPES:
+        return RECIPES[name]
+    path = document.folder / name
+    if path.suffix not in SUFFIXES:
+        raise RecipeError(f"{where}: extends: {unknown('recipe', name, RECIPES)} Or give a YAML file.")
+    if not path.is_file():
+        raise RecipeError(f"{where}: extends: {path}: no such file. A path starts from the folder of the recipe.")
+    if path.resolve() in [file.resolve() for file in files]:
+        chain = " extends ".join(file.name for file in (*files, path))
+        raise RecipeError(f"{where}: {chain}: a circle. Take one 'extends' out.")
+    if len(files) > DEPTH:
+        raise RecipeError(f"{where}: {len(files)} recipes extend one another; the limit is {DEPTH}. Join some of them.")
+    return _recipe(Document.read(path), (*files, path))
 
 
-def _options(step: Pass) -> dict[str, object]:
-    fields = dataclasses.fields(step)  # type: ignore[arg-type]
-    return {field.name: getattr(step, field.name) for field in fields}
+def _backends(document: Document) -> tuple[str, ...] | None:
+    """None where none is named."""
+    value = document.value.get("backend")
+    names = [value] if isinstance(value, str) else value
+    if names is None:
+        return None
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise RecipeError(f"{document.at('backend')}: field 'backend' is {value!r}, not a name or a list of names.")
+    return tuple(names)

@@ -28,12 +28,13 @@ from onnxq.workspace import FloatRewrite, Pass, Workspace
 @dataclass(frozen=True)
 class Beginning:
     """What any recipe for one model and some backends begins with: the graph and the samples in ``base``, the backends
-    as they were asked for and as this CPU needs them, and what the float model answers."""
+    as they were asked for and as this CPU needs them, what the float model answers, and its fingerprint."""
 
     base: Workspace
     asked: tuple[Backend, ...]
     backends: tuple[Backend, ...]
     proof: Proof
+    mark: str = ""
 
     def copy(self) -> "Beginning":
         """For another recipe: a stage changes the workspaces that it is given."""

@@ -21,6 +21,11 @@ T = TypeVar("T")
 
 def load_yaml(path: Path) -> dict[str, object]:
     """The mapping a YAML file holds. Raises RecipeError when there is none."""
+    return read_yaml(path)[0]
+
+
+def read_yaml(path: Path) -> tuple[dict[str, object], yaml.Node]:
+    """The same with its nodes, which know their lines."""
     text = read_text(
         path,
         LIMIT,
@@ -29,21 +34,48 @@ def load_yaml(path: Path) -> dict[str, object]:
         gone="no such file.",
         otherwise="is not UTF-8 text; a YAML file is wanted.",
     )
-    return parse_yaml(text, str(path))
+    return _parsed(text, str(path))
 
 
 def parse_yaml(text: str, where: str) -> dict[str, object]:
     """The mapping a YAML text holds; ``where`` names it in errors. Raises RecipeError when there is none."""
+    return _parsed(text, where)[0]
+
+
+def _parsed(text: str, where: str) -> tuple[dict[str, object], yaml.Node]:
     try:
-        value = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        _refuse_twice(root, where)
+        value = None if root is None else loader.construct_document(root)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeError(f"{where}{line}: not valid YAML: {error.problem or error.context}.") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{where}: not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+    if root is None or not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise RecipeError(f"{where}: must be a mapping of fields, such as `name: value`.")
-    return value
+    return value, root
+
+
+def _refuse_twice(root: yaml.Node | None, where: str) -> None:
+    """Raises RecipeError for a field that is given twice, of which YAML would take the last without a word."""
+    nodes, seen = [root], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))  # an alias is a node again
+        lines: dict[str, int] = {}
+        for child in node.value:
+            nodes += child if isinstance(child, tuple) else (child,)
+            key = child[0] if isinstance(child, tuple) else None
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    first = lines[key.value]
+                    raise RecipeError(f"{where}, line {line}: {key.value!r} is given twice, first on line {first}.")
+                lines[key.value] = line
 
 
 def validated(kind: type[T], value: Mapping[str, object], where: str) -> T:

@@ -10,7 +10,7 @@ import numpy as np
 
 from onnxq.calibrators import CALIBRATORS, Calibrator, calibrator_of
 from onnxq.channel_weights import channel_weights
-from onnxq.choices import Choice, made, named
+from onnxq.choices import CalibratorChoice, made, named
 from onnxq.errors import DataError, Declined, RecipeError
 from onnxq.nonlinear import FUNCTIONS
 from onnxq.passes.plan import nothing_to_quantize
@@ -30,10 +30,11 @@ class Calibrate:
     """``activations``: the calibrator by name, or ``{name: options}``; ``percentile``: an option of that calibrator;
     ``ranges``: a file of ranges that another tool measured, which are taken as they are."""
 
-    activations: Choice = "mse"
+    activations: CalibratorChoice = "mse"
     percentile: float | None = None
     ranges: str | None = None
     name: ClassVar[str] = "calibrate"
+    paths: ClassVar[tuple[str, ...]] = ("ranges",)
 
     def __post_init__(self) -> None:
         name, options = self._chosen()

@@ -11,7 +11,7 @@ from onnxq.graph import HEAVY_OPS, every_node
 from onnxq.plan import Plan
 from onnxq.planning.activation_bits import STORED, activation_widths, with_bits
 from onnxq.planning.placement import Wishes, place
-from onnxq.solving.widths import ENDS
+from onnxq.solving.widths import ENDS, ByLayer
 from onnxq.workspace import Workspace
 
 
@@ -27,7 +27,7 @@ class PlanIntegers:
 
     exclude: tuple[str, ...] = ()
     keep_float: tuple[str, ...] = ()
-    activation_bits: int | dict[str, object] | None = None
+    activation_bits: int | ByLayer | None = None
     activations: bool = True
     numbers: Literal["int8", "fp8"] = "int8"
     name: ClassVar[str] = "plan"

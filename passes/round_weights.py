@@ -13,7 +13,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from onnxq.choices import Choice, named
+from onnxq.choices import SolverChoice, named
 from onnxq.errors import RecipeError
 from onnxq.plan import Weight
 from onnxq.scheme import same_grid
@@ -25,7 +25,7 @@ from onnxq.solving.network import solved
 from onnxq.solving.solved_layer import NEAREST, SolvedLayer
 from onnxq.solving.starts import Starts
 from onnxq.solving.tried import tried
-from onnxq.solving.widths import Width, Widths
+from onnxq.solving.widths import ByLayer, Width, Widths
 from onnxq.workspace import RoundedWeight, Workspace
 
 QUICK = (Mse, Gptq, CoordinateDescent)  # solvers that can be asked for every width of every layer
@@ -38,9 +38,9 @@ class RoundWeights:
     ``{name: options}``; ``samples``: how many it is shown, by default 72 at 8 bits and 256 below;
     ``block_size``: one scale for so many rows of a weight, at most, whose MatMul or Gemm computes in float."""
 
-    bits: Literal[2, 3, 4, 5, 6, 7, 8] | dict[str, object] | None = None
+    bits: Literal[2, 3, 4, 5, 6, 7, 8] | ByLayer | None = None
     per_channel: bool = True
-    solver: Choice = "nearest"
+    solver: SolverChoice = "nearest"
     samples: int | None = None
     block_size: Literal[16, 32, 64, 128, 256] | None = None
     name: ClassVar[str] = "round_weights"

@@ -33,7 +33,9 @@ OWN = (
     "lint",
     "metrics",
     "planning",
+    "provenance",
     "ranges",
+    "recipes",
     "retargeting",
     "solving",
     "tuning",
@@ -112,7 +114,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Distribution) -> No
         wanted |= {f"onnxq/{folder}/{path.name}" for path in (ROOT / "onnxq" / folder).glob("*.py")}
     wanted |= {f"onnxq/{folder}/{path.name}" for folder in mapped for path in (ROOT / folder).glob("*.py")}
     wanted |= {f"onnxq/models/{card}/{path.name}" for card in CARDS for path in (ROOT / "models" / card).glob("*.*")}
-    assert held == wanted | {"onnxq/py.typed", "onnxq/html/style.css", "onnxq/html/sort.js"}
+    data = {"py.typed", "html/style.css", "html/sort.js", "recipes/recipe.schema.json"}
+    assert held == wanted | {f"onnxq/{name}" for name in data}
 
 
 def test_the_wheel_is_small(built: Distribution) -> None:

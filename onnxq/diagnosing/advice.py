@@ -1,8 +1,7 @@
 """What was found in plain words, and the recipe that follows from it."""
 
 from collections.abc import Mapping, Sequence
-
-import yaml
+from dataclasses import replace
 
 from onnxq.diagnosing.cure import GOOD, Cure
 from onnxq.diagnosing.layers import LayerNoise
@@ -12,6 +11,7 @@ from onnxq.diagnosing.switched import AT_INPUT
 from onnxq.diagnosing.symptoms import Symptom, spreads
 from onnxq.held_out import decibels
 from onnxq.recipe import Recipe
+from onnxq.recipes import text
 
 WIDE = 32.0  # times as far: 5 of 8 bits
 MUCH = 2.0  # times as much noise: 3 dB
@@ -41,19 +41,8 @@ def advice(
 
 
 def recipe_text(recipe: Recipe, backend: str, said: Sequence[str]) -> str:
-    """The recipe as a YAML file, with the reasons above it."""
-    passes = [
-        {name: _plain(options)} if options else name for entry in recipe.written() for name, options in entry.items()
-    ]
-    head = "".join(f"# {line}\n" for line in said)
-    return head + yaml.safe_dump({"backend": backend, "passes": passes}, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _plain(value: object) -> object:
-    """What YAML has: lists for tuples."""
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+    """The recipe as a YAML file for the backend, with the reasons above it."""
+    return text.recipe_text(replace(recipe, backends=(backend,)), "\n".join(said))
 
 
 def _sane(state: Sanity) -> str:

@@ -18,15 +18,18 @@ from onnxq.errors import ModelError
 from onnxq.execute import Session
 from onnxq.judge import Judge
 from onnxq.lifting.lift import Lifted, lift
-from onnxq.model import ModelLike, load_model, to_graph
+from onnxq.model import ModelLike, load_marked, to_graph
 from onnxq.options import Options
 from onnxq.passes import Calibrate, FoldConstants, InsertQdq, PlanIntegers, RoundWeights
 from onnxq.passes.plan import nothing_to_quantize
+from onnxq.provenance.provenance import Provenance
+from onnxq.provenance.told import given_of, stamped, versions, written_down
 from onnxq.recipe import Recipe
 from onnxq.result import BackendResult, Kept, Result
 from onnxq.retargeting.fit import reals
 from onnxq.retargeting.fold_norms import fold_norms
 from onnxq.retargeting.keep import keep_activations, keep_weights, only_integer_weights
+from onnxq.sample_words import words
 from onnxq.samples import Data, Samples, input_specs, open_samples
 from onnxq.stages import finish, run
 from onnxq.workspace import Progress, Workspace, silent
@@ -60,7 +63,7 @@ def retarget(
         if options.build:
             for entry in backends:
                 require(entry)
-        given = load_model(model, quantized=True)
+        given, mark = load_marked(model, quantized=True)
         lifted = lift(given)
         data = _samples(samples, lifted, options)
         base = Workspace(to_graph(lifted.model), lifted.model, data, backends[0], options.batch, progress=progress)
@@ -77,6 +80,15 @@ def retarget(
     if options.build:
         judge = Judge(lifted.model, data, None, progress, clock, _runnable(given, spaces))
         found = {space.backend.name: judge(space.backend, found[space.backend.name]) for space in spaces}
+    told = Provenance(
+        "retarget",
+        "",
+        tuple(found),
+        written_down(recipe),
+        given_of(mark, data, words(data), options.seed if samples is None else None),
+        versions(recipe),
+    )
+    found = {name: stamped(entry, told) for name, entry in found.items()}
     return Result(said, data.description, recipe.written(), found, dict(clock.seconds), task="retargeted, compared on")
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from onnxq.choices import Choice
+from onnxq.choices import Choice, SolverChoice
 from onnxq.errors import RecipeError
 from onnxq.solving.guarded import best
 from onnxq.solving.problem import Problem, Solution, Solver
@@ -18,7 +18,7 @@ TRIED: tuple[Choice, ...] = (
 class Auto:
     """``of``: the solvers, each by name or as ``{name: options}``."""
 
-    of: tuple[Choice, ...] = TRIED
+    of: tuple[SolverChoice, ...] = TRIED
 
     def __post_init__(self) -> None:
         if not self.of:

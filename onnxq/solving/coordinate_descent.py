@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 
-from onnxq.choices import Choice
+from onnxq.choices import SolverChoice
 from onnxq.errors import RecipeError
 from onnxq.solving.descent import Descent
 from onnxq.solving.problem import Problem, Solution, Solver
@@ -15,7 +15,7 @@ class CoordinateDescent:
     most; ``scales``: whether these are changed too; ``tolerance``: ends when a sweep takes away less than that share of
     the error."""
 
-    start: Choice = "gptq"
+    start: SolverChoice = "gptq"
     sweeps: int = 10
     scales: bool = True
     tolerance: float = 1e-3

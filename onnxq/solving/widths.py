@@ -11,6 +11,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Annotated
+
+from pydantic import WithJsonSchema
 
 from onnxq.errors import RecipeError, unknown
 
@@ -21,6 +24,9 @@ ALL = tuple(range(LEAST, MOST + 1))
 
 Bits = int | float | Mapping[str, object]
 """As it is written, right or wrong."""
+
+ByLayer = Annotated[dict[str, object], WithJsonSchema({"onnxq": "bits_by_layer"})]
+"""The field of a pass."""
 
 
 @dataclass(frozen=True)

@@ -619,9 +619,9 @@ def test_ranges_go_out_and_come_back(command: Command, folder: Path) -> None:
     wanted = ("quantize", "tiny.onnx", "--data", "data.npz", "--no-build", "-b", "tensorrt")
     assert command(*wanted, "--ranges-out", "r.cache").returncode == 0
     assert (folder / "r.cache").read_text().startswith("TRT-")
-    before = (folder / "tiny.tensorrt.onnx").read_bytes()
+    before = onnx.load(folder / "tiny.tensorrt.onnx").graph  # the model also tells that ranges were given
     assert command(*wanted, "--ranges", "r.cache").returncode == 0
-    assert (folder / "tiny.tensorrt.onnx").read_bytes() == before
+    assert onnx.load(folder / "tiny.tensorrt.onnx").graph == before
     several = command(*wanted, "-b", "openvino", "--ranges-out", "{backend}.json")
     assert several.returncode == 0 and (folder / "openvino.json").exists() and (folder / "tensorrt.json").exists()
 

@@ -8,6 +8,7 @@ import yaml
 from onnxq.errors import RecipeError
 from onnxq.models.card import load_card, shipped_cards
 from onnxq.preprocess import Preprocessing
+from onnxq.recipe import load_recipe
 
 CARD = """
 name: tiny
@@ -55,6 +56,9 @@ def test_recipes(folder: Path) -> None:
     (folder / "card.yaml").write_text(CARD + "recipe: {passes: [fold_constants]}\n")
     card = load_card(folder)
     assert (card.recipe, card.recipe_path) == ({"passes": ["fold_constants"]}, None)
+    (folder / "r.yaml").write_text("passes: [fold_constants]")
+    (folder / "card.yaml").write_text(CARD + "recipe: {extends: r.yaml, passes: [fold_constants, plan]}\n")
+    assert [step.name for step in load_recipe(load_card(folder).recipe).passes] == ["fold_constants", "plan"]
 
 
 @pytest.mark.parametrize(

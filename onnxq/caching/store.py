@@ -127,11 +127,11 @@ class Store:
 
     def drop(self, kind: str, key: str) -> None:
         """At one stroke; a process that is reading it finds it damaged."""
+        place = self.root / kind / key
         with suppress(OSError):
-            gone = Path(tempfile.mkdtemp(dir=self.root / "tmp", prefix="gone-")) / key
-            (self.root / kind / key).rename(gone)
-        with suppress(OSError, UnboundLocalError):
-            shutil.rmtree(gone.parent, ignore_errors=True)
+            if place.exists():
+                with tempfile.TemporaryDirectory(dir=self.root / "tmp", prefix="gone-") as folder:
+                    place.rename(Path(folder) / key)
 
     def entries(self, kind: str) -> dict[str, tuple[int, float]]:
         """Bytes, and when it was used last, by key."""

@@ -45,6 +45,7 @@ OPTIONS = {
     ),
     *("--reduce-range", "--no-reduce-range", "--ranges", "--ranges-out"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--ablate", "--json", "--report", "--quiet", "-q"),
+    *("--cache", "--cache-size", "--depfile", "--dry-run", "--max-drop", "--min-int8"),
     *("--help", "-h"),
 }
 

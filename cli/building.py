@@ -122,7 +122,7 @@ class Building:
         written = [path for name, file in files.items() for path in result[name].files(file)]
         _stop(missed, written)
         if further is not None:
-            self._write_depfile(self.request.files(self.request.further(further.files)), files.values())
+            self._write_depfile(self.request.files(self.request.further(further.files)), list(files.values()))
         for name, path in files.items():
             result[name].save(path)
         if refused:
@@ -168,11 +168,14 @@ class Building:
             print(f"The graphs are not kept in the cache: {reason}.")
         return reason is not None
 
-    def _write_depfile(self, read: "list[Path]", written: Any) -> None:
+    def _write_depfile(self, read: "list[Path]", written: "list[Path]") -> None:
+        """With full names where the graphs have them, as build systems that work in several folders want it."""
         from onnxq.caching.depfile import depfile
         from onnxq.files import write_file
 
         if self.asked["depfile"] is not None:
+            if all(path.is_absolute() for path in written):
+                read = [path.absolute() for path in read]
             write_file(Path(self.asked["depfile"]), depfile(written, read).encode())
 
 

@@ -7,7 +7,7 @@
 #   BACKEND  onnxruntime if none is given
 #   CACHE    a folder for `--cache`; the variable ONNXQ_CACHE if none is given; no cache where that is empty, too
 #   DEPENDS  further files that samples or recipes depend on, such as what a script reads
-#   OPTIONS  of `onnxq quantize`, such as --recipe int8.yaml --max-drop 1
+#   OPTIONS  of `onnxq quantize`, such as --recipe int8.yaml --max-drop 1; their paths start at CMAKE_CURRENT_SOURCE_DIR
 #
 # The command is ONNXQ_COMMAND, `onnxq` as it is found by CMake unless that is set: a list, program first.
 
@@ -19,9 +19,8 @@ if(NOT ONNXQ_COMMAND)
   if(NOT ONNXQ_PROGRAM)
     message(FATAL_ERROR "onnxq is not in PATH. Activate its environment, or set ONNXQ_COMMAND.")
   endif()
-  set(ONNXQ_COMMAND "${ONNXQ_PROGRAM}")
+  set(ONNXQ_COMMAND "${ONNXQ_PROGRAM}" CACHE STRING "The command onnxq: a list, program first")
 endif()
-set(ONNXQ_COMMAND "${ONNXQ_COMMAND}" CACHE STRING "The command onnxq: a list, program first")
 set(ONNXQ_CACHE "" CACHE PATH "A folder for onnxq quantize --cache; none if empty")
 
 function(onnxq_quantize out)
@@ -37,6 +36,9 @@ function(onnxq_quantize out)
   set(words quantize)
   set(depends ${arg_DEPENDS})
   foreach(name MODEL DATA)
+    if(NOT arg_${name})
+      continue()
+    endif()
     set(value "${arg_${name}}")
     set(path "${value}")
     cmake_path(ABSOLUTE_PATH path BASE_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}" NORMALIZE)
@@ -52,7 +54,7 @@ function(onnxq_quantize out)
     endif()
     if(name STREQUAL "MODEL")
       list(APPEND words "${value}")
-    elseif(NOT value STREQUAL "")
+    else()
       list(APPEND words --data "${value}")
     endif()
   endforeach()

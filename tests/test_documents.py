@@ -110,4 +110,4 @@ def test_every_option_named_is_one(capfd: pytest.CaptureFixture[str]) -> None:
     for block in ALL:
         for line in block.text.splitlines():
             if line.startswith("onnxq quantize"):
-                assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) <= known, block.where
+                assert set(re.findall(r"(?<= )--?[a-z][a-z0-9-]*", line)) <= known, block.where

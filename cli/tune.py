@@ -200,7 +200,7 @@ def _again(model: str, graph: Path, asked: Mapping[str, object]) -> str:
     """The command that makes the graph from its recipe."""
     import shlex
 
-    words = ["onnxq", "quantize", model, "--recipe", str(graph.with_suffix(".yaml")), "-o", str(graph)]
+    words = ["onnxq", "quantize", model, "--recipe", str(graph.with_suffix(".yaml")), "-o", str(graph), "--no-build"]
     words += [word for name, value in asked.items() if value is not None for word in (f"--{name}", str(value))]
     return shlex.join(words)
 

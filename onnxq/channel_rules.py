@@ -16,11 +16,10 @@ from onnxq.channel_flow import Channels, End, Given, Rule, Trace
 from onnxq.channel_moves import MOVES, only
 from onnxq.channels import input_axis, input_channels, output_axis, output_channels
 from onnxq.errors import Declined
-from onnxq.graph import HEAVY_OPS, has_bias, is_constant, layout, readers
+from onnxq.graph import HEAVY_OPS, STANDARD, has_bias, is_constant, layout, readers
 
 NORMS = ("BatchNormalization", "GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
 INERT = ("Shape", "Size")  # they read no values
-STANDARD = (None, "", "ai.onnx")
 
 
 def carry(trace: Trace, node: gs.Node, given: Given) -> Sequence[Channels | None]:

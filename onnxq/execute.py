@@ -30,6 +30,8 @@ class Session:
         fuses = optimize and not any(t.data_type == onnx.TensorProto.FLOAT8E4M3FN for t in lean.model.graph.initializer)
         options.graph_optimization_level = level.ORT_ENABLE_ALL if fuses else level.ORT_DISABLE_ALL
         self.outputs = [output.name for output in lean.model.graph.output]
+        # A norm in training writes the new mean and variance to the arrays that it is fed.
+        self._writes = any(a.name == "training_mode" and a.i for node in lean.model.graph.node for a in node.attribute)
         content, entries = loadable(lean.model)
         for name, value in entries.items():
             options.add_session_config_entry(name, value)
@@ -46,8 +48,9 @@ class Session:
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises ModelError with onnxruntime's reason."""
+        fed = {name: array.copy() for name, array in feeds.items()} if self._writes else dict(feeds)
         try:
-            return dict(zip(self.outputs, self._session.run(self.outputs, dict(feeds)), strict=True))
+            return dict(zip(self.outputs, self._session.run(self.outputs, fed), strict=True))
         except refusals() as error:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise ModelError(f"onnxruntime cannot run the model on {shapes}: {_clean(error)}") from error
@@ -64,6 +67,7 @@ def refusals() -> tuple[type[Exception], ...]:
         state.InvalidProtobuf,
         state.NotImplemented,
         state.RuntimeException,
+        RuntimeError,  # for arrays of types that numpy does not have
         ValueError,
     )
 
@@ -91,4 +95,4 @@ def return_from(model: onnx.ModelProto, tensors: Iterable[str]) -> None:
 def real_samples(array: Array, part: Batch) -> Array:
     """Without what only fills a fixed batch up."""
     fed = next(iter(part.feeds.values())).shape[:1]
-    return array[: part.count] if fed and array.shape[:1] == fed and part.count < fed[0] else array
+    return array[: part.count] if not part.alone and fed and array.shape[:1] == fed and part.count < fed[0] else array

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from onnxq.errors import Declined
 
+STANDARD = (None, "", "ai.onnx")  # the names of the domain of ONNX's own operators
 HEAVY_OPS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 RECURRENT_OPS = ("GRU", "LSTM", "RNN")
 

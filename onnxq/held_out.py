@@ -1,7 +1,7 @@
 """How far the outputs of graphs are from those of a reference, on samples that decided nothing about them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,10 +26,21 @@ class Heard:
                 self.error[name] = self.error.get(name, 0) + _difference(array, made[name])
 
     @property
-    def noise(self) -> float:
-        """Error over signal in power, the mean over all outputs; infinite where none can be compared."""
+    def each(self) -> dict[str, float]:
+        """Error over signal in power, of every output that can be compared."""
         heard = [name for name, power in self.signal.items() if math.isfinite(power) and power > 0]
-        return float(np.mean([self.error[name] / self.signal[name] for name in heard])) if heard else math.inf
+        return {name: self.error[name] / self.signal[name] for name in heard}
+
+    @property
+    def noise(self) -> float:
+        """The mean over all outputs; infinite where none can be compared."""
+        return mean_noise(self.each.values())
+
+
+def mean_noise(each: Iterable[float]) -> float:
+    """Of outputs; infinite where there are none."""
+    found = list(each)
+    return float(np.mean(found)) if found else math.inf
 
 
 def noise(

@@ -68,9 +68,14 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
         raise ModelError(f"input {value.name!r} is a {kind}; onnxq feeds tensors only. Unpack it in the model.")
     if not tensor.HasField("shape") or tensor.elem_type == onnx.TensorProto.UNDEFINED:
         raise ModelError(f"input {value.name!r} has no dtype or shape. Export the model with typed inputs.")
+    dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    if dtype.isbuiltin != 1 and dtype.kind != "O":
+        raise ModelError(
+            f"input {value.name!r} is {dtype}, which no array can hold. Let the model cast it from float32."
+        )
     return InputSpec(
         value.name,
-        np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)),
+        dtype,
         tuple(_dim(dim) for dim in tensor.shape.dim),
     )
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
+import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
@@ -20,10 +21,13 @@ from onnxq.errors import ModelError, OutputError
 from onnxq.external_data import settle_external_data
 from onnxq.files import write_files
 from onnxq.fingerprint import fingerprint
+from onnxq.graph import every_tensor
+from onnxq.graphsurgeon_limits import refuse_unheld
 from onnxq.mapped_constants import map_constants, rest_constants
 from onnxq.normalise import copy_envelope, first_line, named, normalise, opset
 from onnxq.outside import Outlined, complete, outsiders, total_bytes
 from onnxq.packing import packed_constants
+from onnxq.text_fields import refuse_other_bytes
 from onnxq.two_files import written
 
 ModelLike: TypeAlias = str | Path | onnx.ModelProto | gs.Graph
@@ -136,13 +140,15 @@ def parse_model(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Give the path of an .onnx model, or of a model card.")
     try:
-        return onnx.load(path, format="protobuf", load_external_data=False)  # whatever the suffix
+        proto = onnx.load(path, format="protobuf", load_external_data=False)  # whatever the suffix
     except DecodeError as error:
         raise ModelError(
             f"{path}: not an ONNX file, or cut off ({path.stat().st_size:,} bytes). Export or copy it again."
         ) from error
     except OSError as error:
         raise ModelError(f"{path}: cannot be read: {error.strerror}.") from error
+    refuse_other_bytes(proto, str(path))
+    return proto
 
 
 def _refuse_outside(proto: onnx.ModelProto, where: str) -> None:
@@ -194,13 +200,25 @@ def to_graph(proto: onnx.ModelProto) -> gs.Graph:
     """The graph that passes rewrite. Raises ModelError for what graphsurgeon cannot hold."""
     from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
 
+    refuse_unheld(proto)
     try:
         with graphsurgeon_hushed():
             graph = gs.import_onnx(proto)
     except OnnxGraphSurgeonException as error:
         raise ModelError(f"the model holds what onnx-graphsurgeon does not know: {first_line(error)}.") from error
+    except KeyError as error:  # it looks a dtype up
+        raise ModelError(f"the model holds a tensor of type {error}, which ONNX does not know.") from error
     map_constants(graph)
+    _forget_composite_types(graph)
     return graph
+
+
+def _forget_composite_types(graph: gs.Graph) -> None:
+    """A tensor that is an optional, or a sequence of sequences, has a type that graphsurgeon reads and cannot write;
+    ``exported`` gives it back to those of the interface."""
+    for tensor in every_tensor(graph).values():
+        if tensor.dtype is not None and not isinstance(tensor.dtype, int | np.dtype | type):
+            tensor.dtype = None
 
 
 @contextmanager
@@ -227,6 +245,10 @@ def exported(graph: gs.Graph, like: onnx.ModelProto) -> onnx.ModelProto:
     with graphsurgeon_hushed(), packed_constants(graph):
         proto: onnx.ModelProto = gs.export_onnx(graph, do_type_check=False)
     copy_envelope(like, proto)
+    types = {value.name: value.type for value in (*like.graph.input, *like.graph.output)}
+    for value in (*proto.graph.input, *proto.graph.output):
+        if value.type.WhichOneof("value") is None and value.name in types:
+            value.type.CopyFrom(types[value.name])
     needed = onnx.helper.find_min_ir_version_for(proto.opset_import, ignore_unknown=True)
     proto.ir_version = max(like.ir_version, needed, 7)
     return proto

@@ -33,7 +33,10 @@ def normalise(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
 def named(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The same model with functions inlined, and a name on every node that no other has."""
     if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+        try:
+            proto = onnx.inliner.inline_local_functions(proto)
+        except (onnx.checker.ValidationError, RuntimeError, ValueError) as error:
+            raise ModelError(f"the functions of the model cannot be inlined: {first_line(error)}.") from error
     _name_nodes(proto)
     return proto
 
@@ -46,8 +49,27 @@ def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
             f"{where}: opset {opset(proto)}; quantized weights need opset {OLDEST_OPSET}, and the upgrade failed: "
             f"{first_line(error)}. Export the model with opset {OLDEST_OPSET} or later."
         ) from error
+    pairs = zip(_interface(proto), _interface(upgraded), strict=False)
+    changed = next((b.name for a, b in pairs if _rank(a) != _rank(b) and _rank(a) is not None), "")
+    if changed:  # the converter drops the batch axis of Scan of opset 8, which then computes something else
+        raise ModelError(
+            f"{where}: opset {opset(proto)}; quantized weights need opset {OLDEST_OPSET}, and the upgrade changes the "
+            f"rank of {changed!r}. Export the model with opset {OLDEST_OPSET} or later."
+        )
     copy_envelope(proto, upgraded)
     return upgraded
+
+
+def _interface(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Outputs, and those inputs that are no weights: old models list these among them."""
+    held = {tensor.name for tensor in proto.graph.initializer}
+    return [*(value for value in proto.graph.input if value.name not in held), *proto.graph.output]
+
+
+def _rank(value: onnx.ValueInfoProto) -> int | None:
+    """None where it is not known."""
+    kind = value.type.tensor_type
+    return len(kind.shape.dim) if kind.HasField("shape") else None
 
 
 def raise_opset(proto: onnx.ModelProto, wanted: int, what: str, way_out: str) -> onnx.ModelProto:
@@ -77,7 +99,7 @@ def _converted(proto: onnx.ModelProto, wanted: int) -> onnx.ModelProto:
 def _name_nodes(proto: onnx.ModelProto) -> None:
     """A name for every node that no other has, bodies of If, Loop and Scan included."""
     taken: set[str] = set()
-    for node in _nodes(proto.graph):
+    for node in nodes(proto.graph):
         base = node.name or (f"{node.op_type}_{node.output[0]}" if node.output else node.op_type)
         name, count = base, 0
         while name in taken:
@@ -90,19 +112,20 @@ def _name_nodes(proto: onnx.ModelProto) -> None:
 def _spell_out_constants(proto: onnx.ModelProto) -> None:
     """Constants given as plain numbers become tensors: graphsurgeon takes ``value_float`` for a double."""
     types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
-    for node in _nodes(proto.graph):
+    for node in nodes(proto.graph):
         for attribute in node.attribute if node.op_type == "Constant" and node.domain in ("", "ai.onnx") else ():
             if attribute.name in types:
                 array = np.asarray(onnx.helper.get_attribute_value(attribute), types[attribute.name])
                 attribute.CopyFrom(onnx.helper.make_attribute("value", onnx.numpy_helper.from_array(array)))
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Those of a graph and then of the bodies in it."""
     yield from graph.node
     for node in graph.node:
         for attribute in node.attribute:
             for body in (attribute.g, *attribute.graphs) if attribute.type in GRAPHS else ():
-                yield from _nodes(body)
+                yield from nodes(body)
 
 
 def opset(proto: onnx.ModelProto) -> int:

@@ -88,7 +88,8 @@ class ShapeValues:
         if node.op == "Cast":
             return given if node.outputs[0].dtype in (np.int64, np.int32) else None
         if node.op == "Gather" and is_constant(node.inputs[1]):
-            return [given[int(index)] for index in np.ravel(node.inputs[1].values)]
+            picked = [int(index) for index in np.ravel(node.inputs[1].values)]
+            return [given[i] for i in picked] if all(-len(given) <= i < len(given) for i in picked) else None
         return _sliced(node, given) if node.op == "Slice" else None
 
     def _before(self, node: gs.Node | None, axis: int) -> int | Size | None:

@@ -119,6 +119,42 @@ def test_an_engine_is_judged_beside_its_simulation() -> None:
     assert {row["FP32 %"] for row in rows} == {92.0}
 
 
+@corpus
+def test_what_is_deployed_is_evaluated_beside_the_simulation() -> None:
+    from deployed import BATCHES, COLUMNS, rows
+
+    found = [dict(zip(COLUMNS, row, strict=True)) for row in rows(["kws_dscnn"])]
+    assert [(row["batch"], row["images"], row["FP32 %"]) for row in found] == [(batch, 400, 92.0) for batch in BATCHES]
+    assert {row["verdict"] for row in found} == {"ok"}
+
+
+def test_an_engine_may_lose_a_fifth_of_a_point_more() -> None:
+    from deployed import Deployed
+
+    assert not Deployed(5000, 81.0, 81.28, 81.08).missed
+    assert Deployed(5000, 81.0, 81.28, 81.06).missed
+    assert Deployed(5000, 81.0, 81.0, 81.5).difference == -0.5
+
+
+@corpus
+def test_a_broken_layer_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    import diagnosis
+
+    monkeypatch.setattr(diagnosis, "BUDGET", 30.0)
+    (row,) = (dict(zip(diagnosis.COLUMNS, row, strict=True)) for row in diagnosis.rows({"kws_dscnn": [2]}))
+    assert (row["FP32"], row["rank"]) == (92.0, 1)  # of 400 images two are half a point
+    assert isinstance(row["broken"], float) and isinstance(row["mended"], float) and row["broken"] < row["mended"] - 5
+    assert "per_channel" in str(row["layer, and what helps"])
+
+
+def test_verdicts_on_a_diagnosis() -> None:
+    from diagnosis import LAYERS, asked, verdict
+
+    assert verdict(1, 0.3) == "ok"
+    assert verdict(3, 0.31) == "MISSED: named 3., 0.31 points lost"
+    assert asked(["resnet20:3,7", "yolox_nano"]) == {"resnet20": [3, 7], "yolox_nano": LAYERS["yolox_nano"]}
+
+
 class Sleeper:
     """What ``stopwatch`` is to time."""
 

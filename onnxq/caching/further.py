@@ -9,9 +9,10 @@ from onnx.external_data_helper import _get_all_tensors
 from onnxq.caching.inputs import is_script
 from onnxq.cli.cards import card_of
 from onnxq.errors import RecipeError
+from onnxq.external_data import file_of
 from onnxq.model import parse_model
 from onnxq.models.card import Card
-from onnxq.outside import entries, is_outside
+from onnxq.outside import is_outside
 from onnxq.plugins import GROUPS, offered
 from onnxq.recipe import SUFFIXES, Recipe
 from onnxq.recipes.document import Document
@@ -50,8 +51,8 @@ def _of_card(card: Card) -> Iterator[Path]:
 def _outside(path: Path) -> Iterator[Path]:
     """The files of external data."""
     for tensor in _get_all_tensors(parse_model(path)):
-        if is_outside(tensor) and (location := entries(tensor).get("location")):
-            yield path.resolve().parent / location
+        if is_outside(tensor):
+            yield file_of(tensor, path)
 
 
 def _extended(path: Path, applied: Recipe) -> Iterator[Path]:

@@ -40,8 +40,9 @@ SAMPLES = 64
 class Compared:
     """``outputs`` of both, beside each other. ``layers``: of tensors that both graphs have, where that was asked for.
     ``int8_macs``: the share of multiply-accumulates that the engine of the second model computes in INT8, None where
-    there is no engine or it does not tell. ``difference``: the first layer at which that engine is far from its own
-    graph, where it is. ``score``: of both, where a metric was asked for. ``missed``: gates, in words."""
+    there is no engine or it does not tell. ``difference``: the first layer at which that engine leaves its own graph,
+    looked for where it is far from the first model or loses more than it may. ``score``: of both, where a metric was
+    asked for. ``missed``: gates, in words."""
 
     first: Side
     second: Side
@@ -123,18 +124,19 @@ def compare(
         share = reading.int8_share(macs(models[1], {name: array.shape for name, array in feeds[0].items()}))
     b = _side(second, models[1], built, parts, progress, backend)
     found = table(a, b, gates)
+    values = None if measure is None else score(measure, a, b, parts)
     missed = [f"{row.output}: {said}" for row in found.rows for said in row.missed]
+    if values is not None and max_drop is not None:
+        missed += filter(None, [values.missed(max_drop)])
+    lost = bool(missed) or any(_far(row.sqnr_db) for row in found.rows)
     if min_int8 is not None and (share is None or share < min_int8):
         said = "how much is INT8 is not known" if share is None else f"{100 * share:.1f} % of the MACs are INT8"
         missed.append(f"{said}; {100 * min_int8:g} % wanted (--min-int8)")
-    values = None if measure is None else score(measure, a, b, parts)
-    if values is not None and max_drop is not None:
-        missed += filter(None, [values.missed(max_drop)])
     inner = None
     if every_layer and models[0] is not None and models[1] is not None:
         inner = layers(models[0], models[1], feeds)
     difference = None
-    if backend is not None and models[1] is not None and any(_far(row.sqnr_db) for row in found.rows):
+    if backend is not None and models[1] is not None and lost:
         progress("look for the first difference", 0, None)
         difference = first_difference(models[1], backend, feeds[0])
     return Compared(a, b, feeds, found, inner, share, difference, values, tuple(missed))

@@ -6,7 +6,10 @@ from itertools import groupby, pairwise
 
 import numpy as np
 
+from onnxq.errors import DataError
 from onnxq.inputs import Array
+
+LARGEST = 4 << 30  # bytes of a batch that is filled up
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,13 +17,14 @@ class Batch:
     """What the model is fed in one run.
 
     ``count`` samples of it are real, numbered from ``start``; rows after these only fill a batch of fixed
-    size. ``labels`` is ``[count, ...]``.
+    size, unless it is one sample ``alone``, all of whose rows are real. ``labels`` is ``[count, ...]``.
     """
 
     feeds: dict[str, Array]
     labels: Array | None
     count: int
     start: int
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,12 @@ def _filled(batch: Batch, size: int) -> Batch:
     missing = size - batch.count
     if missing <= 0:
         return batch
+    room = sum(array.nbytes // max(len(array), 1) for array in batch.feeds.values()) * size
+    if room > LARGEST:
+        raise DataError(
+            f"the model has a fixed batch of {size:,} samples, which take {room / 2**30:.0f} GiB; the limit is "
+            f"{LARGEST / 2**30:.0f} GiB. Export it with a smaller batch, or a free one."
+        )
     feeds = {name: np.concatenate([x, np.repeat(x[-1:], missing, 0)]) for name, x in batch.feeds.items()}
     return Batch(feeds, batch.labels, batch.count, batch.start)
 

@@ -61,7 +61,7 @@ def _alone(batch: Batch, inputs: Sequence[InputSpec], index: int) -> Batch:
         whole = array.ndim > len(spec.shape)
         feeds[spec.name] = np.asarray(array[index] if whole else array[index : index + 1])
     labels = None if batch.labels is None else batch.labels[index : index + 1]
-    return Batch(feeds, labels, 1, batch.start + index)
+    return Batch(feeds, labels, 1, batch.start + index, alone=labels is None)
 
 
 def _named(chunk: Chunk, inputs: Sequence[InputSpec], target: str | None) -> dict[str, Array]:

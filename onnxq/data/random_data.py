@@ -1,5 +1,6 @@
 """The data source ``random``: enough to run a model, never enough to judge one."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from onnxq.errors import DataError
 from onnxq.inputs import Array, Dim, InputSpec, batch_axis
 
 SAMPLES = 16
+LARGEST = 1 << 30  # bytes of one sample
 SIDE = 224  # pixels, for an image whose height or width is free
 CHANNELS = (1, 3, 4)
 
@@ -45,7 +47,15 @@ class Noise:
 
 def random_source(inputs: tuple[InputSpec, ...], count: int | None, seed: int) -> Noise:
     """``count`` (16 by default) random samples. Raises DataError when a free dimension cannot be guessed."""
-    return Noise(inputs, tuple(_shape(spec, inputs) for spec in inputs), count or SAMPLES, seed)
+    shapes = tuple(_shape(spec, inputs) for spec in inputs)
+    for spec, shape in zip(inputs, shapes, strict=True):
+        if math.prod(shape) * spec.dtype.itemsize > LARGEST:
+            size = math.prod(shape) * spec.dtype.itemsize / 2**30
+            raise DataError(
+                f"random: one sample of input {spec.name!r}, {spec}, takes {size:.0f} GiB; the limit is "
+                f"{LARGEST / 2**30:.0f} GiB. Give real data, or a smaller model."
+            )
+    return Noise(inputs, shapes, count or SAMPLES, seed)
 
 
 def _shape(spec: InputSpec, inputs: tuple[InputSpec, ...]) -> tuple[int, ...]:

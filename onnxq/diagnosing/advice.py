@@ -79,6 +79,11 @@ def _worst(layers: Sequence[LayerNoise], parts: Parts, found: Mapping[str, Seque
         f"The worst layer is {_called(first)}: quantized alone it leaves {decibels(first.alone)} dB, "
         f"{100 * first.alone / total:.0f} % of the noise of all layers one by one"
     )
+    if len(first.ends) > 1 and first.worst > MUCH * first.alone:
+        harmed = max(first.ends, key=first.ends.__getitem__)
+        said += (
+            f", and {decibels(first.worst)} dB of {harmed!r}, one of {len(first.ends)} that the outputs are joined of"
+        )
     if first.left_out is not None and parts.both > 0:
         said += f"; with it left float, and all others quantized, {decibels(first.left_out)} dB"
     reasons = [symptom.said for symptom in found.get(first.site.layer, ())][:2]

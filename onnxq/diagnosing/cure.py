@@ -94,15 +94,17 @@ def cured(
     recipe: Recipe,
     offered: Sequence[Remedy],
     trial: Trial,
-    time_left: Callable[[], bool],
+    left: Callable[[], float],
     step: Callable[[int, int], None],
 ) -> Cure:
-    """Try what is ``offered``, as long as there is time."""
+    """Try what is ``offered``, as long as seconds are ``left``: as many as those that help took alone are kept for
+    adding them up."""
     before = trial(recipe, (), "the recipe as it is")
     alone: dict[Remedy, Tried] = {}
     for done, remedy in enumerate(offered):
         step(done, len(offered))
-        if time_left():
+        helping = [one.seconds for one in alone.values() if _better(one.noise, before.noise, HELPS_DB)]
+        if left() > (sum(helping) if len(helping) > 1 else 0):
             alone[remedy] = trial(remedy.change(recipe), (remedy.name,), remedy.said)
     step(len(offered), len(offered))
     taken, together, best = list[Remedy](), list[Tried](), (recipe, before.noise)
@@ -113,7 +115,7 @@ def cured(
             continue
         if remedy.costs and _noise_of(best[1]) <= GOOD:
             continue
-        if _same_kind(remedy, taken) or not time_left():
+        if _same_kind(remedy, taken) or (taken and left() <= 0):  # what is measured already costs nothing
             continue
         changed = remedy.change(best[0])
         found = alone[remedy] if not taken else trial(changed, (*_names(taken), remedy.name), remedy.said)

@@ -19,6 +19,7 @@ from onnxq.begin import begin, from_card, written_recipe
 from onnxq.clock import Clock
 from onnxq.diagnosing.advice import advice, recipe_text
 from onnxq.diagnosing.cure import Cure, Trial, cured
+from onnxq.diagnosing.ends import ends, showing
 from onnxq.diagnosing.layers import LayerNoise, layers, ranked
 from onnxq.diagnosing.parts import Parts, Tensors, parts
 from onnxq.diagnosing.remedies import remedies
@@ -96,9 +97,9 @@ def diagnose(
         network = switched(space)
     asked, own = beginning.asked[0], beginning.base
     with clock("parts"):
-        batches, wanted, judged = _answered(
-            network.wanted, own.samples, len(network.sites), (end - time.perf_counter()) / 2
-        )
+        heard = showing(network.wanted, ends(network.wanted))
+        left = (end - time.perf_counter()) / 2
+        batches, wanted, judged = _answered(heard, own.samples, len(network.sites), left)
         found = parts(network, batches, wanted)
         if math.isinf(min(found.weights, found.activations, found.both)):
             raise DataError(
@@ -126,7 +127,7 @@ def diagnose(
             written,
             offered,
             trial,
-            lambda: time.perf_counter() < end,
+            lambda: end - time.perf_counter(),
             lambda done, total: progress("remedies", done, total),
         )
     scores = None

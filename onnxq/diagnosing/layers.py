@@ -1,13 +1,15 @@
 """Which layers? Each is quantized alone in the float network, and left float alone in the quantized one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx
 
 from onnxq.diagnosing.behind import Behind, Change
-from onnxq.diagnosing.parts import Tensors, noise
+from onnxq.diagnosing.ends import ends, showing
+from onnxq.diagnosing.parts import Tensors, heard, noise, of_outputs
 from onnxq.diagnosing.switched import Site, Switched
+from onnxq.held_out import mean_noise
 
 LOST = 0.1  # noise over signal in power, 10 dB: an error of a third of the signal
 
@@ -16,17 +18,24 @@ LOST = 0.1  # noise over signal in power, 10 dB: an error of a third of the sign
 class LayerNoise:
     """Of the outputs, error over signal in power: with nothing quantized but the layer's ``weights``, or the
     ``activations`` it makes (0 where it has none); and ``left_out``, with everything quantized but the layer. None
-    where the budget did not last."""
+    where the budget did not last. ``ends``: with the layer quantized alone, of everything that the outputs are joined
+    of."""
 
     site: Site
     weights: float | None = None
     activations: float | None = None
     left_out: float | None = None
+    ends: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def alone(self) -> float:
         """Of weights and activations together: they hardly depend on each other, so that powers add up."""
         return (self.weights or 0.0) + (self.activations or 0.0)
+
+    @property
+    def worst(self) -> float:
+        """At the end that the layer harms most."""
+        return max(self.ends.values(), default=self.alone)
 
     @property
     def measured(self) -> bool:
@@ -41,21 +50,25 @@ def layers(
     time_left: Callable[[], bool],
     step: Callable[[int, int], None],
 ) -> tuple[LayerNoise, ...]:
-    """All of them, in graph order. ``step`` is told what is done of how many."""
+    """All of them, in graph order. ``wanted`` has the outputs and their ``ends``; ``step`` is told what is done of how
+    many."""
     total = 2 * len(network.sites)
     found = {site.layer: LayerNoise(site) for site in network.sites}
-    alone = Behind(network.wanted, batches)
+    outputs, joined = [value.name for value in network.wanted.graph.output], ends(network.wanted)
+    alone = Behind(showing(network.wanted, joined), batches)
     asked = sorted(_alone(network), key=lambda one: alone.first(one[2]))
     for done, (site, what, change) in enumerate(asked):
         if not time_left():
             break
         step(done * len(network.sites) // len(asked), total)
-        measured = noise(alone, change, wanted)
-        found[site.layer] = replace(found[site.layer], **{what: measured})  # type: ignore[arg-type]
+        each, known = heard(alone, change, wanted).each, found[site.layer]
+        here = {name: known.ends.get(name, 0.0) + each[name] for name in joined if name in each}
+        measured = mean_noise(each[name] for name in outputs if name in each)
+        found[site.layer] = replace(known, **{what: measured, "ends": here})  # type: ignore[arg-type]
     for layer, one in found.items():
         none = {what: 0.0 for what in ("weights", "activations") if not getattr(one.site, what)}
         found[layer] = replace(one, **none)  # type: ignore[arg-type]
-    without = Behind(network.made, batches)
+    without, wanted = Behind(network.made, batches), of_outputs(network.wanted, wanted)
     left = sorted(((site, _left_out(network, site)) for site in network.sites), key=lambda one: without.first(one[1]))
     for done, (site, change) in enumerate(left):
         if not time_left():
@@ -67,11 +80,11 @@ def layers(
 
 
 def ranked(noises: Sequence[LayerNoise], spread: Mapping[str, float]) -> tuple[LayerNoise, ...]:
-    """The noisiest first, those that were not measured last. Outputs that are lost cannot be more lost: of layers each
-    of which alone loses them, the one comes first whose channels ``spread`` most."""
+    """The noisiest first, judged where each does most harm; those that were not measured last. What is lost cannot be
+    more lost: of layers each of which alone loses an end, the one comes first whose channels ``spread`` most."""
 
     def key(one: LayerNoise) -> tuple[bool, float, float, float]:
-        return (not one.measured, -min(one.alone, LOST), -spread.get(one.site.layer, 0.0), -one.alone)
+        return (not one.measured, -min(one.worst, LOST), -spread.get(one.site.layer, 0.0), -one.alone)
 
     return tuple(sorted(noises, key=key))
 

@@ -48,13 +48,15 @@ def _words(found: Diagnosed) -> RenderableType:
 
 def _layers(found: Diagnosed, everything: bool) -> RenderableType:
     shown = found.layers if everything else found.layers[:LAYERS]
-    table = _table("layer", "alone dB", "weights", "output", "left float dB")
+    several = any(len(one.ends) > 1 for one in found.layers)
+    table = _table("layer", *(["worst end dB"] if several else []), "alone dB", "weights", "output", "left float dB")
     rest: list[RenderableType] = []
     for one in shown:
         wrong = found.symptoms.get(one.site.layer, ())
         weights, output = one.weights if one.site.weights else None, one.activations if one.site.activations else None
         cells = (_db(one.alone if one.measured else None), _db(weights), _db(output), _db(one.left_out))
-        table.add_row(_name(one), *cells)
+        worst = [_db(one.worst if one.measured else None)] if several else []
+        table.add_row(_name(one), *worst, *cells)
         said = "; ".join(symptom.said for symptom in (wrong if everything else wrong[:SHORT]))
         if said:
             rest.append(Padding(Text.assemble((f"{one.site.layer}: ", "bold"), said), (0, 0, 0, 2)))

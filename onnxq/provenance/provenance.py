@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pydantic import NonNegativeInt
+
 
 @dataclass(frozen=True)
 class Given:
@@ -14,8 +16,8 @@ class Given:
 
     model: str
     samples: str = ""
-    count: int = 0
-    seed: int | None = None
+    count: NonNegativeInt = 0
+    seed: NonNegativeInt | None = None
     preprocessing: Mapping[str, object] | None = None
     statistics: str | None = None
     ranges: str | None = None

@@ -152,7 +152,9 @@ class _Run:
 def _recipe(told: Provenance, path: Path, ranges: Path | None, own_classes: bool) -> Recipe:
     """The recipe in a model, which may be anybody's. Raises RecipeError."""
     value: dict[str, Any] = parse_yaml(told.recipe, f"the recipe in {path}")
-    foreign = sorted(set(_own_classes(value.get("passes"))))
+    if list(value) != ["passes"]:
+        raise RecipeError(f"the recipe in {path}: holds {', '.join(value)[:200]}; onnxq writes 'passes' alone.")
+    foreign = sorted(set(_own_classes(value["passes"])))
     if foreign and not own_classes:
         raise RecipeError(
             f"{path}: its recipe runs code that is not onnxq's: {', '.join(foreign)[:200]}. If it is yours: "
@@ -160,8 +162,8 @@ def _recipe(told: Provenance, path: Path, ranges: Path | None, own_classes: bool
         )
     if told.given.ranges is not None and ranges is None:
         raise RecipeError(f"{path}: was made with a file of ranges. Give it too: --ranges FILE (ranges=).")
-    if isinstance(passes := value.get("passes"), list):
-        value["passes"] = [_with_ranges(step, ranges) for step in passes]
+    if isinstance(value["passes"], list):
+        value["passes"] = [_with_ranges(step, ranges) for step in value["passes"]]
     return load_recipe(value)
 
 

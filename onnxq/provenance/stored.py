@@ -49,7 +49,10 @@ def provenance_of(model: onnx.ModelProto, where: str = "the model") -> Provenanc
         raise ModelError(f"{where}: tells where it comes from in format {version[:20]!r}; this onnxq reads {FORMAT}.")
     try:
         said = {name: text if name in TEXTS else json.loads(text) for name, text in found.items()}
-        return TypeAdapter(Provenance).validate_python(said)
+        told = TypeAdapter(Provenance).validate_python(said)
+        if told.backend not in told.backends:
+            raise ValueError(told.backend)
+        return told
     except (ValueError, ValidationError, RecursionError) as error:
         raise ModelError(f"{where}: what it tells of where it comes from is damaged. Quantize again.") from error
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from onnxq.diagnosing.advice import recipe_text
 from onnxq.files import check_writable, write_file
+from onnxq.provenance.told import stamped
 from onnxq.tuning.candidate import Candidate, Outcome
 from onnxq.tuning.trials import Task, Trials
 
@@ -40,7 +41,7 @@ class Keeper:
         if graph.exists() and recipe.exists() and recipe.read_text(encoding="utf-8", errors="replace") == wanted:
             return
         recipe.unlink(missing_ok=True)  # so that no recipe stands beside the graph of another
-        trials.result(candidate).save(graph)
+        stamped(trials.result(candidate), trials.told(candidate)).save(graph)
         write_file(recipe, wanted.encode())
 
 

@@ -21,6 +21,8 @@ from onnxq.inputs import InputSpec
 from onnxq.measured import Measured, said, word_of
 from onnxq.model import ModelLike
 from onnxq.options import Options
+from onnxq.provenance.provenance import Provenance
+from onnxq.provenance.told import told_of
 from onnxq.recipe import Recipe
 from onnxq.record import Record
 from onnxq.result import BackendResult
@@ -113,6 +115,10 @@ class Trials:
         if self.made is None or self.made[0].word != candidate.word:
             self.made = candidate, self.trial.result(candidate.recipe)
         return self.made[1]
+
+    def told(self, candidate: Candidate) -> Provenance:
+        """Where its graph comes from: ``quantize`` with its recipe makes the same."""
+        return told_of(self.trial.beginning, candidate.recipe, self.task.options, random=False)
 
     def rounded(self, recipe: Recipe) -> Workspace:
         """With all grids and integers, and the graph still float."""

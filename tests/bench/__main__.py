@@ -19,6 +19,8 @@ PARTS = (
     "warm_cache",
     "accuracy",
     "engine_accuracy",
+    "deployed",
+    "diagnosis",
     "rewrites",
     "per_tensor",
     "balance",
@@ -27,6 +29,7 @@ PARTS = (
     "solvers",
     "tuned",
     "robust",
+    "same_bytes",
 )
 
 

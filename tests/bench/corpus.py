@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 CORPUS = os.environ.get("ONNXQ_CORPUS")
 FOLDER = Path(CORPUS or ".")
 TASKS = {
@@ -53,6 +56,13 @@ def judge() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def labelled(task: str, n: int | None = None) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Test inputs of a classifier and their labels, the first ``n`` or all."""
+    with np.load(judge().DATA / f"{task}_test.npz") as held:
+        inputs = judge().cifar(held["images"][:n]) if task == "cifar10" else held["features"][:n]
+        return inputs, held["labels"][:n]
 
 
 @contextmanager

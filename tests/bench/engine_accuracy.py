@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus import CLASSIFIERS, CORPUS, MISSING, SAMPLES, TASKS, feeds, judge, path_of
+from corpus import CLASSIFIERS, CORPUS, MISSING, SAMPLES, TASKS, feeds, judge, labelled, path_of
 from onnxq import Options, quantize
 from onnxq.sqnr import sqnr_db
 from table import table
@@ -37,7 +37,7 @@ def accuracies(names: Sequence[str]) -> Iterator[list[object]]:
 
 
 def _rows(name: str, graph: Path) -> Iterator[list[object]]:
-    inputs, labels = _test_data(TASKS[name])
+    inputs, labels = labelled(TASKS[name])
 
     def answers(path: Path, engine: str, batch: int) -> Answers:
         made: Answers = judge().runner(str(path), engine, batch)(inputs)[0].reshape(len(inputs), -1)
@@ -54,12 +54,6 @@ def _rows(name: str, graph: Path) -> Iterator[list[object]]:
         missed = [f"{lost:.1f} dB below"] * (lost > MOST_DB) + [f"{points:.2f} points below"] * (points > MOST_POINTS)
         verdict = f"MISSED: {', '.join(missed)}" if missed else "ok"
         yield [name, top1(reference), expected, top1(simulated), batch, likeness, top1(real), verdict]
-
-
-def _test_data(task: str) -> tuple[Answers, NDArray[np.int64]]:
-    with np.load(judge().DATA / f"{task}_test.npz") as held:
-        inputs = judge().cifar(held["images"]) if task == "cifar10" else held["features"]
-        return inputs, held["labels"]
 
 
 if __name__ == "__main__":

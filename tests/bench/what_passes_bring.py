@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from command import BACKENDS
-from corpus import CORPUS, FOLDER, MISSING, SAMPLES, TASKS, feeds, judge, path_of
+from corpus import CORPUS, FOLDER, MISSING, SAMPLES, TASKS, feeds, judge, labelled, path_of
 from onnxq import Options, Preprocessing, quantize
 from onnxq.ablation_table import named
 from onnxq.inputs import Array, input_specs
@@ -52,9 +52,8 @@ def test_data(name: str) -> tuple[Mapping[str, Array], Metric]:
         pixels = np.concatenate([judge().letterbox(path)[0] for path in images])
         how = Preprocessing(resize=SIDE, fit="letterbox", color="BGR")
         return {spec.name: pixels, "labels": ids}, BoxAP(TRUTH, (SIDE, SIDE), how)
-    with np.load(judge().DATA / f"{task}_test.npz") as held:
-        inputs = judge().cifar(held["images"][:TESTS]) if task == "cifar10" else held["features"][:TESTS]
-        return {spec.name: inputs, "labels": held["labels"][:TESTS]}, Top1()
+    inputs, labels = labelled(task, TESTS)
+    return {spec.name: inputs, "labels": labels}, Top1()
 
 
 if __name__ == "__main__":

@@ -7,20 +7,15 @@ import numpy as np
 import onnx
 import pytest
 
-from broken import PLAIN, broken
+from broken import PLAIN, broken, folded
 from corpus import judge
 from onnxq import DataError, Options, quantize
-from onnxq.backends import backend_of
 from onnxq.diagnosing.diagnose import Diagnosed, diagnose
-from onnxq.execute import Session
 from onnxq.held_out import noise
-from onnxq.model import load_model, to_graph
-from onnxq.passes import FoldBatchNorm, FoldConstants
+from onnxq.model import load_model
 from onnxq.recipe import load_recipe
-from onnxq.samples import input_specs, open_samples
 from onnxq.testing import normal, parse
 from onnxq.validation import parse_yaml
-from onnxq.workspace import Workspace
 
 CHAIN = """chain (float[N,3,8,8] x) => (float[N,5] y)
 {
@@ -67,6 +62,32 @@ def test_a_broken_layer_is_named_first_and_mended(index: int) -> None:
     assert found.cure.noise == pytest.approx(now, rel=0.5)
 
 
+HEADS = """heads (float[N,3,8,8] x) => (float[N,13,8,8] y)
+{
+  [c1] a = Conv<pads = [1,1,1,1]>(x, w1, b1) [r1] ra = Relu(a)
+  [c2] b = Conv<pads = [1,1,1,1]>(ra, w2, b2) [r2] rb = Relu(b)
+  [boxes] big = Conv(rb, w3, b3) [scores] small = Conv(rb, w4, b4)
+  [join] j = Concat<axis = 1>(big, small) [turn] y = Identity(j)
+}"""
+
+
+def test_a_head_that_is_lost_is_heard_though_it_is_small() -> None:
+    """The layer of small scores is 50 dB below that of boxes: nearly nothing of the one output is lost."""
+    shapes = {"w1": (8, 3, 3, 3), "w2": (8, 8, 3, 3), "w3": (8, 8, 1, 1), "w4": (5, 8, 1, 1)}
+    weights = {name: normal(*shape, seed=seed) for seed, (name, shape) in enumerate(shapes.items())}
+    weights["w4"] *= 0.003
+    biases = {f"b{i}": 0 * normal(size) for i, size in enumerate((8, 8, 8, 5), 1)}
+    healthy = parse(HEADS, 17, **weights, **biases)
+    model, layer = broken(healthy, 3, factor=1000)
+    found = found_in(model)
+    first = found.layers[0]
+    assert (first.site.layer, layer) == ("scores", "scores")
+    assert first.ends["big"] == 0 and first.worst == first.ends["small"] > 0.1
+    assert first.alone < 1e-3 and first.alone < max(other.alone for other in found.layers[1:])
+    assert "of 'small', one of 2 that the outputs are joined of" in " ".join(found.advice)
+    assert {name for one in found.layers for name in one.ends} == {"big", "small"}
+
+
 def test_layers_sum_up_to_the_whole() -> None:
     """Of a healthy network: noises of layers alone, which hardly depend on each other, make up that of all."""
     found = found_in(chain())
@@ -108,11 +129,16 @@ def test_outputs_that_cannot_be_compared() -> None:
 @corpus
 @pytest.mark.parametrize(
     ("name", "task", "index"),
-    [("resnet20", "cifar10", 7), ("mobilenetv2_cifar10", "cifar10", 20), ("yolox_nano", "coco", 15)],
+    [
+        ("resnet20", "cifar10", 7),
+        ("mobilenetv2_cifar10", "cifar10", 20),
+        ("yolox_nano", "coco", 15),
+        ("yolox_nano", "coco", 90),
+    ],
 )
 def test_real_models(name: str, task: str, index: int, tmp_path: Path) -> None:
     source = load_model(Path(CORPUS or "") / "models" / f"{name}.onnx")
-    model, layer = broken(_folded(source), index)
+    model, layer = broken(folded(source), index)
     path, (given,) = tmp_path / "broken.onnx", [value.name for value in model.graph.input]
     onnx.save(model, path)
     feeds = {given: judge().calibration(task, 64 if task == "coco" else 512)}
@@ -128,13 +154,3 @@ def test_real_models(name: str, task: str, index: int, tmp_path: Path) -> None:
         for file in ("broken.onnx", "mended.onnx")
     )
     assert mended >= fp32 - 0.3
-
-
-def _folded(source: onnx.ModelProto) -> onnx.ModelProto:
-    """Without batch norms, into which a channel of any size would be folded away."""
-    space = Workspace(to_graph(source), source, open_samples("random", input_specs(source)), backend_of("openvino"))
-    for step in (FoldConstants(), FoldBatchNorm()):
-        step(space)
-    folded = space.model()
-    Session(folded)
-    return folded

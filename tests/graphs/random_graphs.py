@@ -144,14 +144,14 @@ def networks(
     """Of some of these steps, perhaps with the tensor behind one of them for a second output. The weights of a step of
     its own are random, and differ in size from channel to channel by about e to the ``unlike``."""
     kept = st.none() | st.integers(0, 20)
-    return st.builds(_written, _words(image, 8), _words(tokens, 5), _words(vector, 3), kept, st.just(unlike))
+    return st.builds(network, _words(image, 8), _words(tokens, 5), _words(vector, 3), kept, st.just(unlike))
 
 
 def _words(table: dict[str, str], most: int) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(sorted(table.values())), max_size=most)
 
 
-def _written(image: list[str], tokens: list[str], vector: list[str], kept: int | None, unlike: float) -> Network:
+def network(image: list[str], tokens: list[str], vector: list[str], kept: int | None, unlike: float) -> Network:
     constants: dict[str, NDArray[Any]] = {}
     parts: list[str] = []
     outputs: list[str] = []

@@ -216,7 +216,7 @@ def test_what_cannot_be_made_again_is_said(folder: Path) -> None:
     assert (told.command, told.backend, told.given.seed) == ("retarget", "openvino", 0)
     with pytest.raises(ModelError, match="made by onnxq 'retarget'; only what `onnxq quantize` made"):
         reproduce(folder / "r.onnx", path, folder / "data.npz")
-    for recipe in ("passes: [plann]", "3", "passes: ["):
+    for recipe in ("passes: [plann]", "3", "passes: [", "passes: 3", "extends: secret.yaml"):
         model = onnx.load(path)
         stamp(model, replace(provenance_of(model), recipe=recipe))
         onnx.save(model, folder / "w.onnx")

@@ -4,7 +4,13 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from onnxq.backends import backend_of
+from onnxq.execute import Session
+from onnxq.inputs import input_specs
 from onnxq.model import export, to_graph
+from onnxq.passes import FoldBatchNorm, FoldConstants
+from onnxq.samples import open_samples
+from onnxq.workspace import Workspace
 
 PLAIN = {
     "passes": [
@@ -37,3 +43,13 @@ def broken(model: onnx.ModelProto, index: int, factor: float = 100) -> tuple[onn
     graph.nodes.append(gs.Node("Mul", f"{conv.name}/Mul", inputs=[large, undo], outputs=[result]))
     graph.cleanup().toposort()
     return export(graph, model), str(conv.name)
+
+
+def folded(source: onnx.ModelProto) -> onnx.ModelProto:
+    """Without batch norms, into which a channel of any size would be folded away."""
+    space = Workspace(to_graph(source), source, open_samples("random", input_specs(source)), backend_of("openvino"))
+    for step in (FoldConstants(), FoldBatchNorm()):
+        step(space)
+    folded = space.model()
+    Session(folded)
+    return folded

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from onnxq.cli.gates import Gates, figures_of
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from onnxq.caching.further import Further
     from onnxq.caching.kept import Kept
     from onnxq.caching.request import Request
@@ -100,8 +102,7 @@ class Building:
         from onnxq.cli.outputs import tell
         from onnxq.report import summary
 
-        figures = {name: figures_of(entry) for name, entry in result.backends.items()}
-        missed = self.gates.missed(figures)
+        missed = self.gates.missed({name: figures_of(entry) for name, entry in result.backends.items()})
         refused = any(entry.problem for entry in result.backends.values())
         for name, path in tables.items():
             result[name].save_ranges(path)
@@ -109,16 +110,8 @@ class Building:
         page = summary(result, dict(files))
         if not self.asked["quiet"]:
             Console(soft_wrap=False).print(page)
-        if further is not None and self.store is not None and not refused and not self._declined(further):
-            from onnxq.caching.kept import SUMMARY, keep
-
-            stream = StringIO()
-            Console(file=stream, width=WIDTH).print(page)
-            told: dict[str, Path | bytes] = {SUMMARY: stream.getvalue().encode()}
-            told |= {file: path for path, file in self._aside(tables).items()}
-            keep(self.store, self.request, self.request.further(further.files), result, files, figures, told)
-            self._remember()
-            self.store.trim()
+        if further is not None and self.store is not None and not refused:
+            self._keep(self.store, result, files, tables, further, page)
         written = [path for name, file in files.items() for path in result[name].files(file)]
         _stop(missed, written)
         if further is not None:
@@ -134,6 +127,39 @@ class Building:
             from onnxq.caching.commands import keep_said
 
             keep_said(self.store, sys.argv[1:], self.asked)
+
+    def _keep(
+        self,
+        store: "Store",
+        result: "Result",
+        files: Mapping[str, Path],
+        tables: Mapping[str, Path],
+        further: "Further",
+        page: "RenderableType",
+    ) -> None:
+        """What was made and told; where that is not to be or cannot be, it is said."""
+        from rich.console import Console
+
+        from onnxq.caching.kept import SUMMARY, keep
+        from onnxq.errors import OutputError
+
+        reason = further.declined
+        if reason is None and not self.request.hashed.unchanged():
+            reason = "a file that it reads was changed while it ran."
+        if reason is None:
+            stream = StringIO()
+            Console(file=stream, width=WIDTH).print(page)
+            told: dict[str, Path | bytes] = {SUMMARY: stream.getvalue().encode()}
+            told |= {file: path for path, file in self._aside(tables).items()}
+            figures = {name: figures_of(entry) for name, entry in result.backends.items()}
+            try:
+                keep(store, self.request, self.request.further(further.files), result, files, figures, told)
+                self._remember()
+                store.trim()
+            except (OutputError, OSError) as error:
+                reason = str(error)
+        if reason is not None:
+            print(f"The graphs are not kept in the cache: {reason}", file=sys.stderr)
 
     def _serve(self, found: "Kept") -> None:
         from onnxq.cli.outputs import keep_apart
@@ -158,15 +184,6 @@ class Building:
         """What is written beside the graphs, by its name in the cache."""
         found = {Path(self.asked[name]): name for name in ("json_file", "report") if self.asked[name] is not None}
         return {**found, **{path: f"ranges-{name}" for name, path in tables.items()}}
-
-    def _declined(self, further: "Further") -> bool:
-        """Whether nothing may be kept, which is said."""
-        reason = further.declined
-        if reason is None and not self.request.hashed.unchanged():
-            reason = "a file that it reads was changed while it ran"
-        if reason is not None and not self.asked["quiet"]:
-            print(f"The graphs are not kept in the cache: {reason}.")
-        return reason is not None
 
     def _write_depfile(self, read: "list[Path]", written: "list[Path]") -> None:
         """With full names where the graphs have them, as build systems that work in several folders want it."""

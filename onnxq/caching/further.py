@@ -88,7 +88,7 @@ def _passes_files(applied: Recipe) -> Iterator[Path]:
 def _declined(card: Card | None, applied: Recipe) -> str | None:
     """Code of others may read anything, and may change with no word of it."""
     if card is not None and card.metric is not None and is_script(card.metric.name):
-        return f"the metric of the card is code of its own, {card.metric.name}"
+        return f"the metric of the card is code of its own, {card.metric.name}."
     try:
         foreign = {name for kind in GROUPS for name in offered(kind)}
     except RecipeError:
@@ -96,7 +96,7 @@ def _declined(card: Card | None, applied: Recipe) -> str | None:
     for name in _names(applied.written()):
         module, _, attribute = name.partition(":")
         if name in foreign or (attribute.isidentifier() and module.replace(".", "").isidentifier()):
-            return f"the recipe runs code that is not onnxq's, {name}"
+            return f"the recipe runs code that is not onnxq's, {name}."
     return None
 
 

@@ -6,22 +6,26 @@ locks, work may be done twice.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Wait for whoever holds the lock at ``path``, then hold it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    with ExitStack() as stack:
         with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("ab"))
+            stack.callback(_remove, path)
             _lock(file.fileno())
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                path.unlink()  # whoever waits for it holds the file that is gone, and works beside the next one
+        yield
+
+
+def _remove(path: Path) -> None:
+    """Whoever waits for it holds the file that is gone, and works beside the next one."""
+    with suppress(OSError):
+        path.unlink()
 
 
 if os.name == "nt":  # pragma: no cover

@@ -100,12 +100,13 @@ class Store:
         try:
             said = json.loads((folder / ABOUT).read_text())
             entry = Entry(folder, said["about"], {name: (size, mark) for name, (size, mark) in said["files"].items()})
-            os.utime(folder)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             self.drop(kind, key)
             return None
+        with suppress(OSError):  # a folder that may only be read serves too
+            os.utime(folder)
         return entry
 
     def put(

@@ -1,5 +1,6 @@
 """``onnxq quantize`` as a step of a build: what the cache has is not made again, and only then."""
 
+import errno
 import json
 import re
 import subprocess
@@ -124,7 +125,7 @@ def test_code_of_others_is_run_again(command: Command, folder: Path, monkeypatch
     run = (*RUN, "--calibrator", "my_own_calibrator:Mine")
     assert (
         "not kept in the cache: the recipe runs code that is not onnxq's, my_own_calibrator:Mine"
-        in command(*run).stdout
+        in command(*run).stderr
     )
     assert made(command(*run))
 
@@ -158,6 +159,27 @@ def test_show_and_clear(command: Command, folder: Path) -> None:
         refused = command("cache", name, ".")
         assert (refused.returncode, "is no cache of onnxq" in refused.stderr) == (2, True)
     assert (folder / "tiny.onnx").exists()
+
+
+def test_two_builds_at_once_do_the_work_once(folder: Path) -> None:
+    words = [sys.executable, "-m", "onnxq", *RUN]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [one.communicate(timeout=120)[0] for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    assert sum(CACHED in text for text in said) == 1
+
+
+def test_a_cache_without_room_does_not_stop_a_build(
+    command: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(source: object, to: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("onnxq.caching.store._copied", full)
+    run = command(*RUN, "-o", "a.onnx")
+    assert run.returncode == 0, run.stderr
+    assert "The graphs are not kept in the cache: cache: cannot keep what was made: No space left" in run.stderr
+    assert (folder / "a.onnx").exists()
 
 
 def test_gates_stop_a_build(command: Command, folder: Path) -> None:

@@ -18,7 +18,7 @@ def test_both_engines_run_every_layer_in_integers() -> None:
 def test_the_graph_is_onnxruntime_s() -> None:
     card = load_card("digits_mobilenet")
     result = quantize(card, backend=("portable", "onnxruntime"), options=Options(build=False))
-    assert result["portable"].model == result["onnxruntime"].model
+    assert result["portable"].model.graph == result["onnxruntime"].model.graph
 
 
 def test_a_layer_counts_as_integer_only_where_both_engines_say_so() -> None:

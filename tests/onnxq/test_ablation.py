@@ -216,7 +216,7 @@ def test_no_optional_pass_is_an_error_before_the_work(monkeypatch: pytest.Monkey
     def refuse(*_: object) -> None:
         raise AssertionError("the model was read")
 
-    monkeypatch.setattr("onnxq.begin.load_model", refuse)
+    monkeypatch.setattr("onnxq.begin.load_marked", refuse)
     with pytest.raises(RecipeError, match=r"nothing to leave out \(--ablate, ablate=\).* plan, calibrate, round_"):
         ablation(*NEEDED)
 

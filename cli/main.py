@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.cache import app as cache
 from onnxq.cli.calibrate import calibrate
 from onnxq.cli.check import check
+from onnxq.cli.cmake_dir import cmake_dir
 from onnxq.cli.compare import compare
 from onnxq.cli.diagnose import diagnose
 from onnxq.cli.evaluate import evaluate
@@ -41,7 +43,9 @@ app.command()(retarget)
 app.command()(report)
 app.command()(provenance)
 app.command()(reproduce)
+app.command(name="cmake-dir")(cmake_dir)
 app.add_typer(recipe, name="recipe")
+app.add_typer(cache, name="cache")
 
 
 def _version(asked: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-PLAN, OUT = "What becomes integer", "What to write"
+PLAN, OUT, BUILD = "What becomes integer", "What to write", "As a step of a build"
 DATA = "What to calibrate and compare with"
 CALIBRATORS = (
     "mse, auto, lp, entropy, percentile, minmax, mean_minmax, moving_average (docs/recipes.md), or a class of your "
@@ -63,6 +63,30 @@ Out = Annotated[
     ),
 ]
 Build = Annotated[bool, typer.Option(help="Build the engines, time them and judge the answers.", rich_help_panel=OUT)]
+Cache = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep what is made in this folder, and take it from there (docs/build-systems.md).", rich_help_panel=BUILD
+    ),
+]
+CacheSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="What was used longest ago goes first. [default: 5G]", rich_help_panel=BUILD),
+]
+Depfile = Annotated[
+    Path | None, typer.Option(help="Write the names of all files read here, for Make and Ninja.", rich_help_panel=BUILD)
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and written, and do nothing.", rich_help_panel=BUILD)
+]
+MaxDrop = Annotated[
+    float | None,
+    typer.Option(help="Fail where the card's metric falls by more, in its unit.", rich_help_panel=BUILD),
+]
+MinInt8 = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Fail where the engine runs less of the MACs in INT8.", rich_help_panel=BUILD),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write every fact as JSON here.", rich_help_panel=OUT)]
 Report = Annotated[
     Path | None, typer.Option(help="Write a page, .html, or the summary, .svg or .txt, here.", rich_help_panel=OUT)

@@ -1,6 +1,7 @@
 """Where the files of a command go, that none is overwritten by mistake, and the writing of them."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,8 @@ def places(
     """Where each graph goes; whatever cannot be written is an error before the work, not after it."""
     from onnxq.backends import backend_of
     from onnxq.files import check_writable
+    from onnxq.places import places as paths
     from onnxq.report import check_format
-    from onnxq.result import places as paths
 
     for name in names:
         backend_of(name)
@@ -55,7 +56,7 @@ def range_places(out: str | None, names: tuple[str, ...]) -> dict[str, Path]:
 def every_file(files: dict[str, Path]) -> list[Path]:
     """Every file that is written for the backends."""
     from onnxq.backends import backend_of
-    from onnxq.result import beside
+    from onnxq.places import beside
 
     found = []
     for name, path in files.items():
@@ -78,18 +79,25 @@ def keep_apart(written: "list[Path | None]", read: "list[str | Path | None]") ->
 
 
 def write(result: "Result", files: dict[str, Path], json_file: Path | None, report: Path | None, quiet: bool) -> None:
-    """Write the graphs, the facts and the report, and print the summary."""
+    """Write the facts, the report and the graphs, and print the summary."""
     from rich.console import Console
 
-    from onnxq.facts import facts
-    from onnxq.files import write_file
-    from onnxq.report import summary, write_report
+    from onnxq.report import summary
 
+    tell(result, files, json_file, report)
     for name, path in files.items():
         result[name].save(path)
-    if json_file is not None:
-        write_file(json_file, json.dumps(facts(result, files), indent=1).encode())
-    if report is not None:
-        write_report(result, files, report)
     if not quiet:
         Console(soft_wrap=False).print(summary(result, files))
+
+
+def tell(result: "Result", files: Mapping[str, Path], json_file: Path | None, report: Path | None) -> None:
+    """Write the facts and the report. Graphs come behind them: a build that finds one takes it that all is there."""
+    from onnxq.facts import facts
+    from onnxq.files import write_file
+    from onnxq.report import write_report
+
+    if json_file is not None:
+        write_file(json_file, json.dumps(facts(result, dict(files)), indent=1).encode())
+    if report is not None:
+        write_report(result, dict(files), report)

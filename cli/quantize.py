@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from onnxq.cli.building import Building
 from onnxq.cli.cards import card_of
 from onnxq.cli.options import (
     CALIBRATORS,
@@ -13,11 +14,17 @@ from onnxq.cli.options import (
     PLAN,
     Batch,
     Build,
+    Cache,
+    CacheSize,
     Cluster,
+    Depfile,
+    DryRun,
     Exclude,
     FloatType,
     JsonFile,
     KeepFloat,
+    MaxDrop,
+    MinInt8,
     ModelOrCard,
     Out,
     Preprocess,
@@ -27,7 +34,7 @@ from onnxq.cli.options import (
     Samples,
     Seed,
 )
-from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, range_places, write
+from onnxq.cli.outputs import backend_choices, every_file, keep_apart, places, range_places
 
 EXAMPLES = """
 Quantize MODEL for one or several backends, build the engines, and print what they run in integers.
@@ -61,6 +68,7 @@ def _solvers() -> list[str]:
 
 
 def quantize(
+    context: typer.Context,
     model: ModelOrCard,
     data: Samples = None,
     backend: Annotated[
@@ -194,8 +202,19 @@ def quantize(
     ] = None,
     json_file: JsonFile = None,
     report: Report = None,
+    cache: Cache = None,
+    cache_size: CacheSize = None,
+    depfile: Depfile = None,
+    dry_run: DryRun = False,
+    max_drop: MaxDrop = None,
+    min_int8: MinInt8 = None,
     quiet: Quiet = False,
 ) -> None:
+    building = Building({name: value for name, value in locals().items() if name != "context"})
+    context.with_resource(building.alone())
+    if building.served():
+        return
+    from onnxq.cli.preview import preview
     from onnxq.cli.progress import progress_bars
     from onnxq.options import Options
     from onnxq.pipeline import quantize as run
@@ -229,23 +248,24 @@ def quantize(
         read_widths(activation_bits, "--activation-bits") if activation_bits is not None else None,
         solver,
         json_file is not None or report is not None,
+        building.store,
     )
     names = tuple(dict.fromkeys(backend or written.backends or ("onnxruntime",)))
     files = places(out, card.name if card else Path(model).stem, names, json_file, report)
     tables = range_places(ranges_out, names)
     keep_apart(
-        [*every_file(files), *tables.values(), json_file, report],
+        [*every_file(files), *tables.values(), json_file, report, depfile],
         [card.model_path if card else model, data, recipe, ranges, statistics],
     )
+    further = building.look(options.applied(written))
+    if dry_run:
+        preview(building, card, options, files, [*tables.values(), json_file, report, depfile], further)
+        return
     with progress_bars(quiet) as progress:
         result = run(
             card or model, data, backend=names, recipe=written, options=options, ablate=ablate, progress=progress
         )
-    for name, path in tables.items():
-        result[name].save_ranges(path)
-    write(result, files, json_file, report, quiet)
-    if any(entry.problem for entry in result.backends.values()):
-        raise typer.Exit(1)
+    building.finish(result, files, tables, further)
 
 
 quantize.__doc__ = EXAMPLES

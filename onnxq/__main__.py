@@ -1,5 +1,5 @@
 """``python -m onnxq`` is the command."""
 
-from onnxq.cli.main import main
+from onnxq.cli.entry import main
 
 main()

@@ -7,10 +7,12 @@ from pathlib import Path
 from onnxq.backends import backend_of, require
 from onnxq.backends.backend import Backend
 from onnxq.backends.saturation import reduced
+from onnxq.caching.statistics import kept_record
+from onnxq.caching.store import store_at
 from onnxq.cluster.connection import reach
 from onnxq.data.register import Register
 from onnxq.errors import DataError, RecipeError
-from onnxq.measured import said, word_of
+from onnxq.measured import Measured, said, word_of
 from onnxq.measured_file import load_measured
 from onnxq.model import ModelLike, load_marked, to_graph
 from onnxq.models.card import Card
@@ -87,6 +89,9 @@ def begin(
         measured = load_measured(Path(options.statistics))
         measured.check(word_of(source), words(data), said(options.preprocessing))
         base.record = Record(measured)
+    elif options.cache is not None:
+        measured = Measured(word_of(source), words(data), said(options.preprocessing))
+        base.record = kept_record(store_at(options.cache), mark, measured)
     _tell_frozen_inputs(base)
     return Beginning(base, tuple(asked), tuple(backends), Proof(source, data), mark)
 

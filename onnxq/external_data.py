@@ -22,7 +22,7 @@ def settle_external_data(model: onnx.ModelProto, path: Path) -> None:
     """Read what lies in other files into ``model``, which is from ``path``; above ``outside.LIMIT`` the large
     initializers stay outside, with a place that is checked. Raises ModelError."""
     tensors = [tensor for tensor in _get_all_tensors(model) if is_outside(tensor)]
-    files = [_file(tensor, path) for tensor in tensors]
+    files = [file_of(tensor, path) for tensor in tensors]
     initializers = list(model.graph.initializer)  # of the graph itself; tensors in bodies are read in
     large = {id(tensor) for tensor in initializers if _large(tensor)}
     if model.ByteSize() + sum(byte_size(tensor) for tensor in tensors if id(tensor) in large) <= outside.LIMIT:
@@ -47,7 +47,7 @@ def _large(tensor: onnx.TensorProto) -> bool:
     return is_outside(tensor) and tensor.data_type in MAPPABLE and byte_size(tensor) >= outside.SMALL
 
 
-def _file(tensor: onnx.TensorProto, path: Path) -> Path:
+def file_of(tensor: onnx.TensorProto, path: Path) -> Path:
     """Where a tensor of the model at ``path`` is. Raises ModelError if that is outside of the model's folder."""
     folder, location = path.resolve().parent, entries(tensor).get("location", "")
     try:

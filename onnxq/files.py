@@ -1,7 +1,9 @@
 """Write files whole or not at all."""
 
+import glob
 import os
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -10,6 +12,9 @@ from onnxq.errors import OnnxqError, OutputError
 
 Content: TypeAlias = bytes | Iterable[bytes | memoryview]
 """Of a file: all of it, or piece by piece."""
+
+UNFINISHED = ".onnxq-part"  # a file that is being written
+STALE = 3600.0  # seconds, after which nobody writes it any more
 
 
 def read_text(path: Path, limit: int, error: type[OnnxqError], *, what: str, gone: str, otherwise: str) -> str:
@@ -35,7 +40,8 @@ def write_file(path: Path, content: bytes) -> None:
 def write_files(contents: Mapping[Path, Content]) -> None:
     """Write files that belong together: all are written beside their places before the first is put there.
 
-    Raises OutputError.
+    The last is the one by which the others are found: it is gone while they are replaced, so that whoever finds it has
+    those that belong to it, even where a process was killed. Raises OutputError.
     """
     written: dict[Path, Path] = {}
     try:
@@ -44,6 +50,8 @@ def write_files(contents: Mapping[Path, Content]) -> None:
             with written[path].open("wb") as file:
                 file.writelines([content] if isinstance(content, bytes) else content)
             written[path].chmod(0o644)
+        if len(written) > 1:
+            path.unlink(missing_ok=True)
         for path, hidden in written.items():
             hidden.replace(path)
     except OSError as error:
@@ -56,7 +64,10 @@ def write_files(contents: Mapping[Path, Content]) -> None:
 def _beside(path: Path) -> Path:
     """A new file in the folder of ``path``, which is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    for left in path.parent.glob(glob.escape(f".{path.name}.") + f"*{UNFINISHED}"):
+        if time.time() - left.stat().st_mtime > STALE:  # a process that was killed could not take it away
+            left.unlink(missing_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=UNFINISHED)
     os.close(handle)
     return Path(name)
 

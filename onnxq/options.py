@@ -24,6 +24,8 @@ from onnxq.validation import validated
 if TYPE_CHECKING:
     from distributed import Client
 
+    from onnxq.caching.store import Store
+
 
 @dataclass(frozen=True)
 class Options:
@@ -42,7 +44,8 @@ class Options:
     ``seed``: of random data; ``build``: whether engines are built, timed and judged, or only graphs made;
     ``cluster``: the address of a Dask scheduler whose workers calibrate, or a client of one; ``statistics``: a file
     of what was measured on these samples before, which is not measured again; ``portrayed``: whether results have what
-    a report draws of each tensor: a small histogram, and the error of its integers.
+    a report draws of each tensor: a small histogram, and the error of its integers; ``cache``: a folder where what is
+    measured is kept, and found again by the content of model and samples.
     """
 
     calibrator: str | None = None
@@ -68,6 +71,7 @@ class Options:
     activation_bits: Bits | None = None
     solver: str | None = None
     portrayed: bool = False
+    cache: "str | Path | Store | None" = None
 
     def __post_init__(self) -> None:
         for name in ("samples", "batch"):

@@ -61,6 +61,8 @@ def quantize(
     base = beginning.base
     source, data = base.source, base.samples
     ready = calibrated(beginning.copy() if ablate else beginning, written.passes, clock)
+    if base.record is not None:
+        base.record.keep()
     kept = ready.copy() if ablate else ready
     own = {
         space.backend.name: own_tensors(space, space.plan.activations)

@@ -20,13 +20,22 @@ class Record:
     """What is known from one data set, and becomes known.
 
     ``everything``: all that any calibrator may ask of a tensor is measured, not what one of them does. ``save`` is
-    handed what is known as a run goes on, so that an interrupted one can be resumed.
+    handed what is known as a run goes on, so that an interrupted one can be resumed; where the record is ``cached``,
+    in the end too.
     """
 
     measured: Measured
     everything: bool = False
     save: Callable[[Measured], None] | None = None
+    cached: bool = False
     saved: float = field(default_factory=time.monotonic)
+    news: bool = False
+
+    def keep(self) -> None:
+        """What was measured in this run, if anything, goes to the cache, if there is one."""
+        if self.cached and self.save is not None and self.news:
+            self.save(self.measured)
+            self.news = False
 
     def page(self, model: onnx.ModelProto, watchers: Mapping[Any, Any]) -> "Page":
         """For those that watch values of tensors of ``model``: statistics are kept, second moments are too large."""
@@ -74,6 +83,7 @@ class Page:
         table = {word: found[key] for key, word in self.words.items() if key in found}
         measured = self.record.measured
         self.record.measured = replace(measured, known={**measured.known, **table}, begun={}, done=0)
+        self.record.news = True
 
 
 def _weighed(watcher: Values) -> str:

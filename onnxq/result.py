@@ -1,6 +1,5 @@
 """What ``quantize`` gives back: a graph per backend and every fact about it."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from onnxq.files import write_files
 from onnxq.ledger import Ledger
 from onnxq.model import model_bytes, save_model
 from onnxq.outside import total_bytes
+from onnxq.places import beside, places
 from onnxq.plan import Plan, Weight
 from onnxq.portrait import Portrait
 from onnxq.ranges.range_file import write_ranges
@@ -111,9 +111,9 @@ class BackendResult:
         _, side, simulation = self.files(path)
         write_files(
             {
-                path: model_bytes(self.delivery.model, path),
                 side: self.delivery.text.encode(),
                 simulation: model_bytes(self.model, simulation),
+                path: model_bytes(self.delivery.model, path),
             }
         )
 
@@ -157,27 +157,3 @@ class Result:
         for name, path in found.items():
             self.backends[name].save(path)
         return found
-
-
-def beside(path: Path, suffix: str | None) -> tuple[Path, ...]:
-    """What is written beside a backend's file ``path``: nothing, or where that is the float model which the target's
-    tools take, the file of grids, which ends in ``suffix``, and the Q/DQ graph, which ends in ``.simulated.onnx``."""
-    if suffix is None:
-        return ()
-    stem = path.name.removesuffix(".onnx")
-    return path.with_name(stem + suffix), path.with_name(f"{stem}.simulated.onnx")
-
-
-def places(out: str | Path, stem: str, backends: tuple[str, ...]) -> dict[str, Path]:
-    """A path per backend: ``out`` with ``{backend}`` filled in; in it, if it is a folder; else it, for one backend."""
-    text = str(out)
-    if "{backend}" in text:
-        return {name: Path(text.replace("{backend}", name)) for name in backends}
-    path = Path(out)
-    if path.is_dir() or text.endswith(("/", os.sep)) or (len(backends) > 1 and path.suffix != ".onnx"):
-        return {name: path / f"{stem}.{name}.onnx" for name in backends}
-    if len(backends) > 1:
-        raise OutputError(
-            f"{path}: one file cannot hold {len(backends)} graphs. Give -o a folder, or a name with {{backend}} in it."
-        )
-    return {backends[0]: path}

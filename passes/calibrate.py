@@ -159,7 +159,7 @@ def _measured(workspace: Workspace, watchers: Mapping[Any, Watcher[Any]]) -> dic
     rest = {key: watcher for key, watcher in watchers.items() if key not in known}
     if not rest:
         return known
-    if record is not None and not record.everything:
+    if record is not None and not record.everything and not record.cached:
         reason = (
             f"{len(rest)} tensors are not in it and were measured now: it was made with another recipe or for another "
             "backend"

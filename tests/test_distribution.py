@@ -21,6 +21,7 @@ OWN = (
     "backends",
     "backends/targets",
     "biases",
+    "caching",
     "checking",
     "cluster",
     "comparing",
@@ -123,7 +124,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Distribution) -> No
         wanted |= {f"onnxq/{folder}/{path.name}" for path in (ROOT / "onnxq" / folder).glob("*.py")}
     wanted |= {f"onnxq/{folder}/{path.name}" for folder in mapped for path in (ROOT / folder).glob("*.py")}
     wanted |= {f"onnxq/models/{card}/{path.name}" for card in CARDS for path in (ROOT / "models" / card).glob("*.*")}
-    data = {"py.typed", "html/style.css", "html/sort.js", "recipes/recipe.schema.json"}
+    data = {"py.typed", "html/style.css", "html/sort.js", "recipes/recipe.schema.json", "cmake/onnxq-config.cmake"}
     assert held == wanted | {f"onnxq/{name}" for name in data}
 
 

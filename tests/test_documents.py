@@ -85,7 +85,7 @@ def test_recipes(block: Block) -> None:
 def test_there_is_something_to_run() -> None:
     assert len(written("sh")) >= 2
     assert len(written("python")) >= 1
-    assert {block.language for block in ALL} <= {"sh", "python", "yaml", "text", ""}
+    assert {block.language for block in ALL} <= {"sh", "python", "yaml", "makefile", "cmake", "ninja", "text", ""}
 
 
 def test_every_make_target_named_is_there_and_in_ci() -> None:

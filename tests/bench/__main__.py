@@ -16,6 +16,7 @@ PARTS = (
     "calibration",
     "against_peers",
     "whole_run",
+    "warm_cache",
     "accuracy",
     "engine_accuracy",
     "deployed",

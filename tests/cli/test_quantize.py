@@ -45,6 +45,7 @@ OPTIONS = {
     ),
     *("--reduce-range", "--no-reduce-range", "--ranges", "--ranges-out"),
     *("--backend", "-b", "--out", "-o", "--build", "--no-build", "--ablate", "--json", "--report", "--quiet", "-q"),
+    *("--cache", "--cache-size", "--depfile", "--dry-run", "--max-drop", "--min-int8"),
     *("--help", "-h"),
 }
 
@@ -462,7 +463,7 @@ def test_help_shows_examples_and_every_option() -> None:
     done = process("quantize", "--help")
     assert done.returncode == 0
     assert done.stdout.count("onnxq quantize ") >= 4
-    words = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", done.stdout))
+    words = set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", done.stdout))
     assert words >= OPTIONS
     assert "Quantize ONNX models" in process("--help").stdout
 

@@ -1,5 +1,6 @@
 """A reader of a file sees all of it, or what stood there before."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,13 @@ def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
 def test_what_is_no_file_is_never_replaced() -> None:
     with pytest.raises(OutputError, match="not a regular file"):
         check_writable(Path("/dev/null"))
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    for name in (".a.onnx.x1.onnxq-part", ".a.onnx.x2.onnxq-part", ".b.onnx.x3.onnxq-part", ".a.onnx.bak"):
+        (tmp_path / name).write_bytes(b"half")
+    for name in (".a.onnx.x1.onnxq-part", ".b.onnx.x3.onnxq-part", ".a.onnx.bak"):
+        os.utime(tmp_path / name, (0, 0))
+    write_file(tmp_path / "a.onnx", b"whole")
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == [".a.onnx.bak", ".a.onnx.x2.onnxq-part", ".b.onnx.x3.onnxq-part", "a.onnx"]

@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from onnxq.errors import OutputError
-from onnxq.result import Result, places
+from onnxq.places import places
+from onnxq.result import Result
 
 BACKENDS = ("onnxruntime", "tensorrt")
 

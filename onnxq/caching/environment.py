@@ -18,8 +18,7 @@ PACKAGES = frozenset(
 )
 METADATA = re.compile(r"(.+?)-([^-]+)(?:-py[\d.]+)?\.(?:dist|egg)-info")
 OWN = Path(__file__).resolve().parents[1]
-CPU, GPU = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia")
-CPU_BYTES = 8192  # of the first core
+CPU_BYTES = 8192  # of what /proc tells: the first core
 
 
 @cache
@@ -58,16 +57,19 @@ def packages() -> dict[str, str]:
 
 def machine() -> str:
     """A word for its processors: which kernels engines choose, and whether weights need 7 bits, hangs on them."""
-    found = [sys.platform]
-    if CPU.exists():
-        with CPU.open(encoding="utf-8", errors="replace") as file:
-            lines = file.read(CPU_BYTES).splitlines()
-        found += [line for line in lines if line.split("\t")[0] in ("model name", "flags", "Features", "CPU part")]
-    else:
+    found = [sys.platform, *_processors()]
+    return sha256("\n".join(found).encode()).hexdigest()
+
+
+def _processors() -> list[str]:
+    if sys.platform != "linux":
         import platform
 
-        found += [platform.machine(), platform.processor()]
-    for path in sorted([GPU / "version", *GPU.glob("gpus/*/information")]):
-        if path.is_file():
-            found.append(path.read_text(errors="replace"))
-    return sha256("\n".join(found).encode()).hexdigest()
+        return [platform.machine(), platform.processor()]
+    else:  # noqa: RET505 - for mypy, which looks at one platform
+        cpu, gpu = Path("/proc/cpuinfo"), Path("/proc/driver/nvidia")
+        with cpu.open(encoding="utf-8", errors="replace") as file:
+            lines = file.read(CPU_BYTES).splitlines()
+        told = [line for line in lines if line.split("\t")[0] in ("model name", "flags", "Features", "CPU part")]
+        drivers = sorted([gpu / "version", *gpu.glob("gpus/*/information")])
+        return told + [path.read_text(encoding="utf-8", errors="replace") for path in drivers if path.is_file()]

@@ -79,7 +79,7 @@ class Store:
             for kind in (*KINDS, "tmp"):
                 (self.root / kind).mkdir(parents=True, exist_ok=True)
             if not (self.folder / TAG).exists():
-                (self.folder / TAG).write_text(SIGNATURE)
+                (self.folder / TAG).write_text(SIGNATURE, encoding="utf-8")
         except OSError as error:
             raise OutputError(f"{self.folder}: cannot be a cache: {error.strerror}. Choose another place.") from error
 
@@ -98,7 +98,7 @@ class Store:
         """The entry, which from now on was used last."""
         folder = self.root / kind / key
         try:
-            said = json.loads((folder / ABOUT).read_text())
+            said = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             entry = Entry(folder, said["about"], {name: (size, mark) for name, (size, mark) in said["files"].items()})
         except FileNotFoundError:
             return None
@@ -117,7 +117,7 @@ class Store:
             fresh = Path(tempfile.mkdtemp(dir=self.root / "tmp", prefix=f"{kind}-"))
             try:
                 held = {name: _copied(source, fresh / name) for name, source in (files or {}).items()}
-                (fresh / ABOUT).write_text(json.dumps({"about": about, "files": held}))
+                (fresh / ABOUT).write_text(json.dumps({"about": about, "files": held}), encoding="utf-8")
                 self.drop(kind, key)
                 with suppress(OSError):  # somebody else was first, with the same
                     fresh.rename(self.root / kind / key)

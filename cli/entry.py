@@ -5,6 +5,7 @@ what came of it.
 """
 
 import sys
+from itertools import zip_longest
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def _done_before(words: list[str]) -> bool:
 
 
 def _option(words: list[str], name: str) -> str | None:
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for word, following in zip_longest(words, words[1:]):
         if word == name:
             return following
         if word.startswith(f"{name}="):

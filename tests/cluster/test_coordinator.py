@@ -17,7 +17,7 @@ import pytest
 from distributed import Client, Worker
 from numpy.typing import NDArray
 
-from onnxq.cluster import connection, line
+from onnxq.cluster import connection, waiter
 from onnxq.errors import ClusterError, DataError
 from onnxq.options import Options
 from onnxq.outside import Place, reference
@@ -171,7 +171,7 @@ def test_samples_that_kill_every_worker_are_named(client: Client) -> None:
 
 
 def test_a_cluster_that_goes_away(fresh: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(line, "PATIENCE", 1)
+    monkeypatch.setattr(waiter, "PATIENCE", 1)
     monkeypatch.setattr(connection, "ANSWER", 3)
     fresh.add_worker()
     with pytest.raises(ClusterError, match=r"has no workers any more. Start some with: dask worker"):

@@ -4,6 +4,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 
 from onnxq.backends import backend_of
@@ -174,12 +175,13 @@ DTYPES = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16, "double": np.fl
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_other_types_than_float32_are_left_with_a_reason(dtype: str, capsys: pytest.CaptureFixture[str]) -> None:
-    body = "{ [weight] a = MatMul(x, w) [product] y = MatMul(a, a) }"
-    model = parse(f"g ({dtype}[8,8] x) => ({dtype}[8,8] y) {body}", w=normal(8, 8).astype(DTYPES[dtype]))
+    to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(DTYPES[dtype]))
+    body = f"x = Cast<to={to}>(f) [weight] a = MatMul(x, w) [product] b = MatMul(a, a) y = Cast<to=1>(b)"
+    model = parse(f"g (float[8,8] f) => (float[8,8] y) {{ {body} }}", w=normal(8, 8).astype(DTYPES[dtype]))
     space = workspace(model)
     found = place(space.graph, space.backend, Wishes())
     name = {"double": "float64"}.get(dtype, dtype)
-    assert found.floats == {
+    assert {node: found.floats[node] for node in ("weight", "product")} == {
         "weight": f"its weight is {name}, not float32",
         "product": f"its input is {name}, not float32",
     }

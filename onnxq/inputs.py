@@ -68,6 +68,8 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
         raise ModelError(f"input {value.name!r} is a {kind}; onnxq feeds tensors only. Unpack it in the model.")
     if not tensor.HasField("shape") or tensor.elem_type == onnx.TensorProto.UNDEFINED:
         raise ModelError(f"input {value.name!r} has no dtype or shape. Export the model with typed inputs.")
+    if tensor.elem_type not in onnx.TensorProto.DataType.values():
+        raise ModelError(f"input {value.name!r} has dtype {tensor.elem_type}, which ONNX does not know. Is it damaged?")
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     if dtype.isbuiltin != 1 and dtype.kind != "O":
         raise ModelError(

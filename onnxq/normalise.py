@@ -12,6 +12,12 @@ from onnxq.outside import Outlined
 OLDEST_OPSET = 13  # the first whose DequantizeLinear has an axis, so the first with per-channel weights
 KNOWN_IR = 10  # of onnx 1.16: what every onnxruntime of the last years loads
 GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+REFUSALS = (  # of the converter, which infers shapes on its way
+    RuntimeError,
+    ValueError,
+    onnx.shape_inference.InferenceError,
+    onnx.version_converter.ConvertError,
+)
 
 
 def normalise(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
@@ -44,7 +50,7 @@ def named(proto: onnx.ModelProto) -> onnx.ModelProto:
 def _upgrade(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:
     try:
         upgraded = _converted(proto, OLDEST_OPSET)
-    except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
+    except REFUSALS as error:
         raise ModelError(
             f"{where}: opset {opset(proto)}; quantized weights need opset {OLDEST_OPSET}, and the upgrade failed: "
             f"{first_line(error)}. Export the model with opset {OLDEST_OPSET} or later."
@@ -78,7 +84,7 @@ def raise_opset(proto: onnx.ModelProto, wanted: int, what: str, way_out: str) ->
     if opset(proto) < wanted:
         try:
             raised = _converted(proto, wanted)
-        except (RuntimeError, ValueError, onnx.version_converter.ConvertError) as error:
+        except REFUSALS as error:
             raise ModelError(
                 f"{what} need opset {wanted}; the upgrade from {opset(proto)} failed: {first_line(error)}. "
                 f"Export the model with opset {wanted} or later, or: {way_out}."

@@ -151,7 +151,7 @@ def axis_before(node: gs.Node, axis: int) -> int | None:
         return 0 if axis == 0 and plain else None
     if node.op == "Transpose":
         perm = node.attrs.get("perm")
-        return int(perm[axis]) if perm else None
+        return int(perm[axis]) if perm and axis < len(perm) else None
     if rank is None:
         return None
     if node.op == "MatMul":

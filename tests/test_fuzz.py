@@ -7,7 +7,7 @@ import pytest
 from run import Fuzzing
 
 SHORT = range(150)
-ONCE = (82, 1000017, 1000073, 1000344, 1000443, 1000495, 1000733, 2000182, 2000361)
+ONCE = (82, 1000017, 1000073, 1000344, 1000443, 1000495, 1000733, 2000182, 2000361, 11000720, 11000893, 12001777)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="workers are limited by POSIX's means")
 
 
